@@ -1,0 +1,189 @@
+"""Rules across the fields of a spec that need no facts: what is named is there, what excludes itself is not.
+
+Reads nothing but its arguments, and takes time in proportion to the spec's length.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import urllib.parse
+from collections.abc import Iterator, Sequence
+
+from deploykit.spec.model import App, Location, Spec
+from deploykit.spec.values import control_character, duration_words
+from deploykit.spec.words import SpecPath, did_you_mean, listed, path_words
+
+Found = tuple[SpecPath, str, str]
+"""Path, message and hint of what is wrong."""
+
+GENERATION_HOST = "deploykit.invalid"
+"""The name under which nginx tells its generation."""
+
+
+def check(
+    spec: Spec, app_servers: Sequence[str] | None, frameworks: Sequence[str] | None, public: bool = False
+) -> Iterator[Found]:
+    """Everything that breaks a rule; the names of drivers are checked where they are given.
+
+    `public` says that the environment is not `local`: there a site needs a name of its own.
+    """
+    if public:
+        yield from _public_names(spec)
+    yield from _sites(spec)
+    yield from _server_names(spec)
+    yield from _checks(spec)
+    longest = _longest_timeouts(spec)
+    for name, app in spec.apps.items():
+        at: SpecPath = ("apps", name)
+        yield from _driver((*at, "app_server", "type"), app.app_server.type, app_servers, "app server")
+        if app.framework is not None:
+            yield from _driver((*at, "framework"), app.framework, frameworks, "framework")
+        if app.healthcheck is not None and (app.healthcheck.host or "").startswith("*"):
+            yield (*at, "healthcheck", "host"), "should be one name, without `*`", ""
+        yield from _environment(at, app)
+        yield from _volumes(at, app)
+        seconds, where = longest[name]
+        if app.stop_grace_period is not None and app.stop_grace_period < seconds:
+            rule = f"should be at least {duration_words(seconds)}, as `{path_words(where)}` is"
+            yield (*at, "stop_grace_period"), f"{rule}: a stop would cut requests off", ""
+
+
+def _driver(at: SpecPath, name: str, names: Sequence[str] | None, what: str) -> Iterator[Found]:
+    if names is not None and name not in names:
+        yield at, f"there is no {what} `{name}`", did_you_mean(name, names) or f"there is {listed(names)}"
+
+
+def _sites(spec: Spec) -> Iterator[Found]:
+    if not spec.sites and len(spec.apps) > 1:
+        first = next(iter(spec.apps))
+        hint = f"add `sites: {{{spec.name}: {{locations: {{/: {first}}}}}}}`, and a location for each other app"
+        yield ("sites",), "is missing; with several apps it says which one answers where", hint
+    for name, site in spec.sites.items():
+        seen: dict[str, str] = {}
+        for path, location in site.locations.items():
+            at: SpecPath = ("sites", name, "locations", path)
+            yield from _location(at, location, spec)
+            yield from _url_path(at, path, seen)
+
+
+def _location(at: SpecPath, location: Location, spec: Spec) -> Iterator[Found]:
+    if location.app is None and location.files is None:
+        yield at, "needs `app` or `files`", ""
+    elif location.app is not None and location.files is not None:
+        yield at, "should have either `app` or `files`, not both", ""
+    elif location.app is not None:
+        if location.cache_control is not None:
+            yield (*at, "cache_control"), "goes with `files` only; an app sets its own headers", ""
+        if location.app not in spec.apps:
+            yield (*at, "app"), f"there is no app `{location.app}`", did_you_mean(location.app, spec.apps)
+    else:
+        for key in ("timeout", "body_size"):
+            if getattr(location, key) is not None:
+                yield (*at, key), "goes with `app` only; files are sent as they are", ""
+
+
+def _url_path(at: SpecPath, path: str, seen: dict[str, str]) -> Iterator[Found]:
+    """nginx compares with the decoded path, without `.`, `..` and doubled slashes."""
+    broken = re.search(r"%(?![0-9A-Fa-f]{2}).{0,2}", path)
+    if broken:
+        yield at, f"should have two hex digits after each `%`, not `{broken[0]}`", "`%` itself is `%25`"
+        return
+    decoded = urllib.parse.unquote(path, errors="surrogateescape")
+    if "�" in decoded or control_character(decoded):
+        yield at, "should be UTF-8 without control characters once it is decoded", ""
+    elif "//" in decoded or {".", ".."} & set(decoded.split("/")):
+        plain = posixpath.normpath(decoded.replace("//", "/")) + ("/" if decoded.endswith("/") else "")
+        hint = f"write `{urllib.parse.quote(plain.replace('//', '/'))}`"
+        yield at, "should have no `//`, `.` or `..` in it: no request gets there", hint
+    elif decoded in seen:
+        yield at, f"is the same as `{seen[decoded]}`", ""
+    seen.setdefault(decoded, path)
+
+
+def _server_names(spec: Spec) -> Iterator[Found]:
+    several = len(spec.sites) > 1
+    owners: dict[str, tuple[str, str]] = {f"{name}.localhost": (name, "") for name in spec.sites} if several else {}
+    for name, site in spec.sites.items():
+        for number, server_name in enumerate(site.server_name):
+            at: SpecPath = ("sites", name, "server_name", number)
+            owner, other = owners.setdefault(server_name, (name, path_words(at)))
+            if server_name == GENERATION_HOST:
+                yield at, f"`{GENERATION_HOST}` is deploykit's own", ""
+            elif owner != name and not other:
+                yield at, f"`{server_name}` is where the site `{owner}` answers on this machine", ""
+            elif other not in ("", path_words(at)):
+                yield at, f"`{server_name}` is a name of `sites.{owner}` already", ""
+
+
+def _public_names(spec: Spec) -> Iterator[Found]:
+    if spec.name.endswith("-"):
+        yield ("name",), "should not end in `-`: what is named after it and an environment could not be", ""
+    why = "outside of `local` no site answers on `localhost`"
+    if not spec.sites:
+        first = next(iter(spec.apps))
+        one = f"{{server_name: {spec.name}.example.com, locations: {{/: {first}}}}}"
+        yield ("sites",), f"is missing; {why}", f"add `sites: {{{spec.name}: {one}}}` with its real name"
+    for name, site in spec.sites.items():
+        at: SpecPath = ("sites", name, "server_name")
+        if not site.server_name:
+            hint = f"add `sites: {{{name}: {{server_name: {name}.example.com}}}}` to it, with its real name"
+            yield at, f"is missing; {why}", hint
+        elif all(server_name.startswith("*") for server_name in site.server_name):
+            yield at, "should have a name without `*`, at which the site can be asked", ""
+
+
+def _checks(spec: Spec) -> Iterator[Found]:
+    for number, user_check in enumerate(spec.checks):
+        at: SpecPath = ("checks", number)
+        if user_check.site is None:
+            if len(spec.sites) > 1:
+                yield at, "needs `site`, as there are several", f"it is {listed(spec.sites)}"
+        elif user_check.site not in spec.sites:
+            hint = did_you_mean(user_check.site, spec.sites)
+            if not spec.sites:
+                hint = "leave it out: there is only one site"
+            yield (*at, "site"), f"there is no site `{user_check.site}`", hint
+
+
+def _environment(at: SpecPath, app: App) -> Iterator[Found]:
+    for table in ("environment", "secrets"):
+        for key in getattr(app, table):
+            if key.startswith("DEPLOYKIT_"):
+                yield (*at, table, key), "should not begin with `DEPLOYKIT_`, which deploykit sets itself", ""
+    for key, secret in app.secrets.items():
+        if key in app.environment:
+            yield (*at, "secrets", key), "is in `environment` as well", "remove one of them"
+        if secret.env is None and secret.file is None:
+            yield (*at, "secrets", key), "needs `env` or `file`", ""
+        elif secret.env is not None and secret.file is not None:
+            yield (*at, "secrets", key), "should have either `env` or `file`, not both", ""
+
+
+def _volumes(at: SpecPath, app: App) -> Iterator[Found]:
+    folders = {name: posixpath.normpath(path) for name, path in app.volumes.items()}
+    for name, folder in folders.items():
+        if folder == ".":
+            yield (*at, "volumes", name), "should be a folder in the source, not the source itself", ""
+    seen: dict[str, str] = {}
+    for name, folder in sorted(folders.items(), key=lambda item: item[1].split("/")):
+        parts = folder.split("/")
+        for depth in range(1, len(parts) + 1):
+            owner = seen.get("/".join(parts[:depth]))
+            if owner is not None:
+                yield (*at, "volumes", name), f"overlaps with the volume `{owner}`", "give each a folder of its own"
+                break
+        seen.setdefault(folder, name)
+
+
+def _longest_timeouts(spec: Spec) -> dict[str, tuple[float, SpecPath]]:
+    """App name to the longest time that one of its requests may take, in seconds, and what says so."""
+    longest: dict[str, tuple[float, SpecPath]] = {
+        name: (app.timeout, ("apps", name, "timeout")) for name, app in spec.apps.items()
+    }
+    for name, site in spec.sites.items():
+        for path, location in site.locations.items():
+            seconds, app = location.timeout, location.app
+            if app in longest and seconds is not None and seconds > longest[app][0]:
+                longest[app] = (seconds, ("sites", name, "locations", path, "timeout"))
+    return longest
