@@ -1,0 +1,130 @@
+"""From decided apps and sites to the files of nginx's configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from deploykit.plan import AppPlan, Facts, FilePlan, Layout, Route, SitePlan
+
+CONNECTIONS = 4096
+"""Per worker. 1,500 slow clients took all of the default 512 (measured); each costs well under a kilobyte."""
+
+METHODS = {"round_robin": "", "least_conn": "least_conn", "ip_hash": "ip_hash"}
+"""The spec's word to nginx's directive; round robin is what nginx does without one."""
+
+CACHE_HEADERS = {
+    "immutable": '"public, max-age=31536000, immutable"',
+    "hashed": "$dk_hashed",
+    "no-cache": '"no-cache"',
+    "no-store": '"no-store"',
+}
+
+
+def files(
+    facts: Facts, layout: Layout, port: int, apps: tuple[AppPlan, ...], sites: tuple[SitePlan, ...]
+) -> tuple[FilePlan, ...]:
+    """nginx.conf and what it includes, below `nginx/`."""
+    host = {
+        "host_header": host_header(facts, port),
+        "host_has_port": port not in (80, 443),
+        "port": port,
+        "keeps_connections": any(_keeps_connections(app) for app in apps),
+    }
+    longest = max(app.stop_grace_seconds for app in apps)
+    connections = {
+        "user": "root" if facts.user == "root" else "",
+        "workers": min(facts.cpus, 16),
+        "connections": CONNECTIONS,
+        "rlimit": 2 * CONNECTIONS + 512,
+        "shutdown_seconds": math.ceil(longest),
+        "listen": layout.listen,
+        "sites": [site.name for site in sites],
+        "has_counters": "http_stub_status" in facts.nginx.modules,
+    }
+    reason = "every stack has nginx in front"
+    return (
+        FilePlan("nginx/nginx.conf", "nginx/nginx.conf.j2", connections, reason, ("listen",)),
+        FilePlan("nginx/mime.types", "nginx/mime.types.j2", {}, "nginx packages differ in the types they know"),
+        FilePlan("nginx/proxy.conf", "nginx/proxy.conf.j2", host, "what apps are told over HTTP"),
+        FilePlan("nginx/uwsgi.conf", "nginx/uwsgi.conf.j2", host, "what apps are told over the uwsgi protocol"),
+        FilePlan(
+            "nginx/upstreams.conf",
+            "nginx/upstreams.conf.j2",
+            {"upstreams": [_upstream(app, facts) for app in apps]},
+            "each app is an upstream, each instance a member",
+            ("apps",),
+        ),
+        *(_site(site, layout, apps) for site in sites),
+    )
+
+
+def host_header(facts: Facts, port: int) -> str:
+    """The Host that apps are told, which no client can choose freely.
+
+    nginx 1.29.3 and later can tell the port that the client used. Before, `$http_host` would pass on anything in the
+    header, and `$host` alone loses the port, which breaks Django's CSRF check; so the port is written out.
+    """
+    if facts.nginx.version >= (1, 29, 3):
+        return "$host$is_request_port$request_port"
+    return "$host" if port in (80, 443) else f"$host:{port}"
+
+
+def _upstream(app: AppPlan, facts: Facts) -> dict[str, object]:
+    # A release is switched to by moving links, which open connections would not notice: they lead to the release
+    # before until that is stopped, and its checks would be answered by it. With TCP nginx is reloaded anyway.
+    keeps = _keeps_connections(app)
+    return {
+        "name": app.name,
+        "method": METHODS[app.balance],
+        "slots": [{"address": slot.address, "weight": slot.weight} for slot in app.slots],
+        # Twice the threads of an instance is more than its workers can hold busy.
+        "keepalive": min(64, 2 * app.workers * app.threads * len(app.slots)) if keeps else 0,
+        "keepalive_off": app.protocol == "http" and not keeps and facts.nginx.version >= (1, 29, 7),
+    }
+
+
+def _keeps_connections(app: AppPlan) -> bool:
+    return app.protocol == "http" and app.socket == "tcp"
+
+
+def _site(site: SitePlan, layout: Layout, apps: tuple[AppPlan, ...]) -> FilePlan:
+    protocols = {app.name: app.protocol for app in apps}
+    values = {
+        "name": site.name,
+        "listen": layout.listen,
+        "server_names": list(site.server_names),
+        "routes": [_route(route, protocols) for route in site.routes],
+        "has_root": any(route.path == "/" for route in site.routes),
+    }
+    return FilePlan(f"nginx/sites/{site.name}.conf", "nginx/site.conf.j2", values, f"site {site.name}", site.spec_path)
+
+
+def _route(route: Route, protocols: Mapping[str, str]) -> dict[str, object]:
+    from urllib.parse import unquote
+
+    # nginx matches locations against the decoded path.
+    path = unquote(route.path)
+    if route.folder:
+        cache = route.cache_control
+        header = CACHE_HEADERS.get(cache, f'"public, {cache}"')
+        sandbox = route.folder.startswith("volumes/")
+        return {
+            "app_route": False,
+            "path": path,
+            "folder": route.folder,
+            "cache_header": header,
+            "sandbox": sandbox,
+        }
+    read_seconds = math.ceil(route.timeout_seconds) + 5
+    uwsgi = protocols[route.app] == "uwsgi"
+    return {
+        "app_route": True,
+        "path": path,
+        "directive": "uwsgi" if uwsgi else "proxy",
+        "target": route.app if uwsgi else f"http://{route.app}",
+        "read_seconds": read_seconds,
+        # More than two connects (2s each), less than one read.
+        "retry_seconds": min(5, read_seconds - 1),
+        "body_bytes": route.body_bytes,
+    }

@@ -1,0 +1,38 @@
+"""What the planner has to know of a target, read by a runtime and passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class NginxBuild:
+    """An nginx as `nginx -V` describes it."""
+
+    version: tuple[int, int, int]
+    modules: frozenset[str]
+    """Names such as `http_gzip_static`, without `--with-` and `_module`."""
+    command: str = "nginx"
+    """How it is started on the target: a name on PATH or a path."""
+
+    @property
+    def version_text(self) -> str:
+        return ".".join(str(part) for part in self.version)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the planner knows of a target; the same spec and facts give the same plan on any machine."""
+
+    nginx: NginxBuild
+    pythons: Mapping[str, str]
+    """App name to the full version of the Python it will run on, such as `3.11.7`."""
+    cpus: int
+    memory_bytes: int
+    user: str
+    """Who the processes run as on the target."""
+    ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """App name to one TCP port per slot, for apps with `socket: tcp`."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Docker target only: `nginx` and each app name to the base image that is used."""

@@ -1,0 +1,199 @@
+"""What a stack promises, as checks that can be measured: from decided apps and sites alone, nothing is measured here.
+
+Each check's `kind` is a function of `proof.checks`; its `values` are what that function needs, plain data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from deploykit.plan import AppPlan, Check, Route, SitePlan
+from deploykit.spec.model import Spec
+
+LEAST_REQUESTS = 40
+"""How many requests the spread over members is measured with at least; rounded up to whole rounds of the weights."""
+
+SPREAD_CLIENTS = 60
+"""How many client networks the spread of `ip_hash` is measured with at least."""
+
+STICKY_CLIENTS = 20
+"""How many client networks come again and again."""
+
+MADE_UP = "deploykit-check"
+"""Stands for `*` where a wildcard name is asked for."""
+
+
+def promises(apps: tuple[AppPlan, ...], sites: tuple[SitePlan, ...], spec: Spec) -> tuple[Check, ...]:
+    """Every check that the spec implies, in the order of the spec, then its own."""
+    checks = [Check("nginx_accepts", "nginx accepts its files and runs exactly them", (), "read")]
+    for app in apps:
+        checks += _of_app(app, sites)
+    for site in sites:
+        checks.append(_site_answers(site))
+        for route in site.routes:
+            checks += _of_files(site, route) if route.folder else [_body_limit(site, route, apps)]
+    names = [name for site in sites for name in site.server_names]
+    checks.append(
+        Check("unknown_host_refused", "a Host that no site has is refused", ("listen",), "read", {"names": names})
+    )
+    checks.append(Check("listens", f"nothing listens but nginx on {spec.listen}", ("listen",), "read"))
+    checks.append(Check("process_user", "each process runs as the user it should", (), "read"))
+    checks.append(Check("config_private", "configs can't be written and secrets not read by others", (), "read"))
+    checks += _of_user(sites, apps, spec)
+    return tuple(checks)
+
+
+# --- names and paths to ask for --------------------------------------------------------------------------------------
+
+
+def concrete(name: str) -> str:
+    """A host name that the server name stands for."""
+    return f"{MADE_UP}.{name.removeprefix('*.')}" if name.startswith("*.") else name
+
+
+def covers(site: SitePlan, host: str) -> bool:
+    """Whether the site answers on that host."""
+    return any(host == name or (name[:1] == "*" and host.endswith(name[1:])) for name in site.server_names)
+
+
+def route_of(site: SitePlan, target: str) -> Route | None:
+    """The route that answers that target: the one with the longest path, as nginx picks locations."""
+    path = unquote(target.partition("?")[0])
+    fitting = [route for route in site.routes if path.startswith(unquote(route.path))]
+    return max(fitting, key=lambda route: len(unquote(route.path)), default=None)
+
+
+def _host(site: SitePlan, apps: tuple[AppPlan, ...]) -> str:
+    """The name the site is asked by: the one that an app's probe uses, which the app is sure to know."""
+    names = {route.app for route in site.routes}
+    hosts = (app.probe.host for app in apps if app.name in names)
+    return next((host for host in hosts if "*" not in host and covers(site, host)), concrete(site.server_names[0]))
+
+
+def _through_nginx(app: AppPlan, sites: tuple[SitePlan, ...]) -> dict[str, object] | None:
+    """How the app is reached through nginx: by its probe where that is routed to it, else at its first route."""
+    for site in sites:
+        route = route_of(site, app.probe.path)
+        if route is not None and route.app == app.name and not route.folder:
+            low, high = app.probe.statuses
+            return {
+                "app": app.name,
+                "host": _host(site, (app,)),
+                "target": app.probe.path,
+                "lowest": low,
+                "highest": high,
+                "contains": app.probe.contains,
+            }
+    for site in sites:
+        for route in site.routes:
+            if route.app == app.name and not route.folder:
+                host = _host(site, (app,))
+                return {
+                    "app": app.name,
+                    "host": host,
+                    "target": route.path,
+                    "lowest": 200,
+                    "highest": 499,
+                    "contains": "",
+                }
+    return None
+
+
+# --- apps ------------------------------------------------------------------------------------------------------------
+
+
+def _of_app(app: AppPlan, sites: tuple[SitePlan, ...]) -> Iterator[Check]:
+    way = _through_nginx(app, sites)
+    health = (*app.spec_path, "healthcheck")
+    if way is not None:
+        asked = {**way, "retries": app.probe.retries, "timeout_seconds": app.probe.timeout_seconds + 1}
+        yield Check("app_healthy", f"{app.name} is healthy: GET {way['target']}", health, "read", asked)
+    each = "the instance" if len(app.slots) == 1 else "each instance"
+    promise = f"{each} of {app.name} is healthy by itself"
+    yield Check("instance_healthy", promise, health, "read", {"app": app.name, "retries": app.probe.retries})
+    if way is not None and len(app.slots) > 1:
+        yield from _of_balance(app, {key: way[key] for key in ("app", "host", "target")})
+
+
+def _of_balance(app: AppPlan, way: dict[str, object]) -> Iterator[Check]:
+    if app.balance == "ip_hash":
+        at = (*app.spec_path, "balance")
+        few = {**way, "clients": STICKY_CLIENTS, "times": 3}
+        yield Check("sticky", f"{app.name}: a client stays with its member", at, "load", few)
+        many = {**way, "clients": max(SPREAD_CLIENTS, 10 * len(app.slots))}
+        yield Check("spread", f"{app.name}: clients are spread as ip_hash says", at, "load", many)
+        return
+    weights = [slot.weight for slot in app.slots]
+    # With all weights divided by what they share, nginx takes the same turns.
+    turns = sum(weights) // math.gcd(*weights)
+    values = {**way, "requests": turns * math.ceil(LEAST_REQUESTS / turns)}
+    if app.balance == "least_conn":
+        promise = f"{app.name}: least_conn reaches every member"
+        yield Check("least_conn", promise, (*app.spec_path, "balance"), "load", values)
+    else:
+        promise = f"{app.name}: weights {':'.join(str(weight) for weight in weights)}"
+        yield Check("weights", promise, (*app.spec_path, "instances"), "load", values)
+
+
+# --- sites -----------------------------------------------------------------------------------------------------------
+
+
+def _site_answers(site: SitePlan) -> Check:
+    first = next((route for route in site.routes if route.path == "/"), site.routes[0])
+    values = {
+        "names": [concrete(name) for name in site.server_names],
+        "target": first.path,
+        "app": "" if first.folder else first.app,
+        "timeout_seconds": first.timeout_seconds or 10.0,
+    }
+    names = ", ".join(site.server_names)
+    return Check("site_answers", f"{site.name} answers as {names}", site.spec_path, "read", values)
+
+
+def _of_files(site: SitePlan, route: Route) -> Iterator[Check]:
+    values = {
+        "app": route.app,
+        "host": concrete(site.server_names[0]),
+        "path": route.path,
+        "folder": route.folder,
+        "cache_control": route.cache_control,
+        # What users uploaded may not run scripts in the site's name.
+        "sandbox": route.folder.startswith("volumes/"),
+    }
+    promise = f"{route.path} from nginx, {route.cache_control}"
+    yield Check("static_from_nginx", promise, route.spec_path, "read", values)
+    yield Check("static_confined", f"{route.path} stays inside its folder", route.spec_path, "read", values)
+
+
+def _body_limit(site: SitePlan, route: Route, apps: tuple[AppPlan, ...]) -> Check:
+    below = "" if route.path == "/" else f" below {route.path}"
+    values = {"host": _host(site, apps), "target": route.path, "bytes": route.body_bytes}
+    return Check("body_limit", f"413 above {size_text(route.body_bytes)}{below}", route.spec_path, "read", values)
+
+
+def size_text(size: int) -> str:
+    """Bytes as a spec would say them, such as `10m`."""
+    for unit, shift in (("g", 30), ("m", 20), ("k", 10)):
+        if size and size % (1 << shift) == 0:
+            return f"{size >> shift}{unit}"
+    return str(size)
+
+
+# --- the spec's own checks -------------------------------------------------------------------------------------------
+
+
+def _of_user(sites: tuple[SitePlan, ...], apps: tuple[AppPlan, ...], spec: Spec) -> Iterator[Check]:
+    for number, check in enumerate(spec.checks):
+        site = next((site for site in sites if site.name == check.site), sites[0])
+        route = route_of(site, check.get)
+        values = {
+            "host": _host(site, apps),
+            "target": check.get,
+            "status": check.status,
+            "contains": check.contains or "",
+            "timeout_seconds": (route.timeout_seconds if route else 0.0) or 10.0,
+        }
+        said = f" with `{check.contains}`" if check.contains else ""
+        yield Check("user_check", f"GET {check.get}: {check.status}{said}", ("checks", number), "read", values)

@@ -1,0 +1,85 @@
+"""Which release of each app the plan and the checkout ask for, named by content: nothing changes without a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploykit import secrets, source
+from deploykit.plan import AppPlan, Plan, Release, RenderedFile
+
+PARTS = {
+    "code": "its code changed",
+    "requirements": "its requirements changed",
+    "python": "its Python changed",
+    "settings": "its settings in the spec changed",
+    "secrets": "its secrets changed",
+    "steps": "its release commands changed",
+}
+"""What a release is made of, and what is said where that differs."""
+
+
+def wanted(
+    plan: Plan,
+    files: tuple[RenderedFile, ...],
+    folder: Path,
+    values: Mapping[str, Mapping[str, str]],
+    key: bytes,
+) -> dict[str, Release]:
+    """App name to the release that should serve.
+
+    Raises:
+        OSError: the source can't be read.
+    """
+    return {app.name: _release(plan, app, files, folder, values.get(app.name, {}), key) for app in plan.apps}
+
+
+def _release(
+    plan: Plan,
+    app: AppPlan,
+    files: tuple[RenderedFile, ...],
+    folder: Path,
+    values: Mapping[str, str],
+    key: bytes,
+) -> Release:
+    top = folder / app.source
+    own = [(file.path, file.digest) for file in files if file.path.startswith(f"apps/{app.name}/")]
+    required = (top / app.requirements,) if app.requirements else ()
+    parts = {
+        "code": source.digest(top, source_files(app, folder)),
+        "requirements": source.files_digest(required) + app.server_requirement,
+        "python": plan.facts.pythons[app.name] + plan.facts.images.get(app.name, ""),
+        "settings": _digest([own, sorted(app.volumes.items()), app.static_folders, app.socket, app.stop_signal]),
+        "secrets": secrets.fingerprint(values, key),
+        "steps": _digest(app.release_commands),
+    }
+    return Release(app.name, _digest(sorted(parts.items()))[:10], parts)
+
+
+def source_files(app: AppPlan, folder: Path) -> tuple[str, ...]:
+    """The files of the app's source that go into a release; what lies in its volumes or holds its secrets does not."""
+    inside = tuple(path.strip("/") + "/" for path in app.volumes.values())
+    origins = [app.env_file, *(ref.origin for ref in app.secrets if ref.kind == "file")]
+    # Not `Path.resolve`, which a circle of links in the checkout would end.
+    secret = {os.path.realpath(secrets.origin_path(folder, origin)) for origin in origins if origin}
+    top = folder / app.source
+    return tuple(
+        name
+        for name in source.listing(top)
+        if not name.startswith(inside) and (not secret or os.path.realpath(top / name) not in secret)
+    )
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def cause(wanted_release: Release, live: Release | None) -> str:
+    """In a few words, why the wanted release is not the live one."""
+    if live is None:
+        return "not there yet"
+    changed = [text for part, text in PARTS.items() if wanted_release.parts.get(part) != live.parts.get(part)]
+    return ", ".join(changed) or "made by another deploykit"

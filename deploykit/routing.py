@@ -1,0 +1,101 @@
+"""Which site answers which name, and what is below which path: the spec's sites, or the default without any."""
+
+from __future__ import annotations
+
+import posixpath
+
+from deploykit import frameworks
+from deploykit.errors import Problem
+from deploykit.plan import Route, SitePlan
+from deploykit.spec.model import Location, Site, Spec
+
+Listings = dict[str, tuple[str, ...]]
+
+
+def plan_sites(spec: Spec, listings: object, problems: list[Problem], local: bool) -> tuple[SitePlan, ...]:
+    """Every site with its names and routes; adds to `problems` what can't be.
+
+    With `local` a stack's only site also answers on `localhost`; with several, each on `SITE.localhost`.
+    """
+    files: dict[str, tuple[str, ...]] = dict(listings)  # type: ignore[call-overload]
+    sites = spec.sites or {spec.name: _default_site(spec, files)}
+    plans = []
+    for name, site in sites.items():
+        here = "localhost" if len(sites) == 1 else f"{name}.localhost"
+        port = "" if spec.listen.port == 80 else f":{spec.listen.port}"
+        at = f"sites.{name}.locations"
+        routes = tuple(
+            _route(spec, f"{at}.{path}", path, location, problems) for path, location in site.locations.items()
+        )
+        spec_path = ("sites", name) if spec.sites else ("apps", next(iter(spec.apps)))
+        names = tuple(dict.fromkeys((*site.server_name, here))) if local else site.server_name
+        host = here if local else next(known for known in names if not known.startswith("*"))
+        plans.append(SitePlan(name, names, f"http://{host}{port}", routes, spec_path))
+    return tuple(plans)
+
+
+def _default_site(spec: Spec, files: dict[str, tuple[str, ...]]) -> Site:
+    name, app = next(iter(spec.apps.items()))
+    locations = {"/": Location(app=name)}  # type: ignore[call-arg]
+    driver = frameworks.REGISTRY.get(app.framework or "wsgi")
+    for path, folder in driver.default_static(files.get(name, ()), app.entrypoint):
+        locations[path] = Location(files=posixpath.normpath(posixpath.join(app.source, folder)))  # type: ignore[call-arg]
+    return Site(locations=locations)  # type: ignore[call-arg]
+
+
+def _route(spec: Spec, at: str, path: str, location: Location, problems: list[Problem]) -> Route:
+    spec_path = ("sites", at.split(".", 2)[1], "locations", path) if spec.sites else ("apps", next(iter(spec.apps)))
+    if location.files is not None:
+        app, folder = _folder(spec, at, location.files, problems)
+        if not path.endswith("/"):
+            problems.append(Problem(at, "should end in `/`, because it is a folder", f"write `{path}/`"))
+        if "$" in location.files:
+            problems.append(Problem(f"{at}.files", "should not contain `$`, which nginx would expand"))
+        return Route(path, app, folder, _cache(location.cache_control), 0.0, 0, spec_path)
+    name = location.app or next(iter(spec.apps))
+    app_spec = spec.apps[name]
+    return Route(
+        path=path,
+        app=name,
+        folder="",
+        cache_control="",
+        timeout_seconds=location.timeout or app_spec.timeout,
+        body_bytes=location.body_size or app_spec.body_size,
+        spec_path=spec_path,
+    )
+
+
+def _cache(value: str | float | None) -> str:
+    if isinstance(value, float):
+        return f"max-age={int(value)}"
+    return value or "no-cache"
+
+
+def _folder(spec: Spec, at: str, files: str, problems: list[Problem]) -> tuple[str, str]:
+    """The app that a folder belongs to, and where nginx finds it: in the app's volume, or in its current release."""
+    wanted = posixpath.normpath(files)
+    owners = []
+    for name, app in spec.apps.items():
+        source = posixpath.normpath(app.source)
+        if source == ".":
+            owners.append((0, name, wanted))
+        elif wanted == source or wanted.startswith(source + "/"):
+            owners.append((len(source), name, posixpath.relpath(wanted, source)))
+    if not owners:
+        problems.append(
+            Problem(f"{at}.files", f"`{files}` is not in the source of any app", "move it, or widen `source`")
+        )
+        return next(iter(spec.apps)), "releases/"
+    _, name, inside = max(owners, key=lambda owner: owner[0])
+    if inside == ".":
+        problems.append(
+            Problem(
+                f"{at}.files", "would serve the app's own code and settings", "name the folder with the static files"
+            )
+        )
+    for volume, path in spec.apps[name].volumes.items():
+        root = posixpath.normpath(path)
+        if inside == root or inside.startswith(root + "/"):
+            rest = "" if inside == root else posixpath.relpath(inside, root) + "/"
+            return name, f"volumes/{name}/{volume}/{rest}"
+    return name, f"releases/{name}/current/code/{inside}/"
