@@ -1,0 +1,32 @@
+"""One stack, from its spec to what runs: load, plan, render, observe, reconcile, apply, prove, in that order."""
+
+from __future__ import annotations
+
+from deploykit.converge.opening import all_environments, open_stack, read_spec
+from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
+from deploykit.converge.record import Record, down_recorded, recorded, recorded_runtime
+from deploykit.converge.rollback import Known, known
+from deploykit.converge.session import ALL_EFFECTS, Session, plan_spec
+from deploykit.plan import TargetName
+from deploykit.spec.load import unknown_environment
+
+__all__ = [
+    "ALL_EFFECTS",
+    "BrokenAtFirst",
+    "Known",
+    "Outcome",
+    "Progress",
+    "Record",
+    "RefusedByChecks",
+    "Session",
+    "TargetName",
+    "all_environments",
+    "down_recorded",
+    "known",
+    "open_stack",
+    "plan_spec",
+    "read_spec",
+    "recorded",
+    "recorded_runtime",
+    "unknown_environment",
+]

@@ -1,0 +1,55 @@
+"""What a run of `up` tells while it works, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from deploykit.errors import DeployFailed, Failure, PromiseBroken
+from deploykit.plan import Check, Report, Step
+
+
+class Progress(Protocol):
+    """Where it is told what is being done; the drawing is the command line's."""
+
+    def step(self, step: Step) -> AbstractContextManager[Callable[[str], None]]:
+        """Entered when a step begins; the function it gives is called with what came of it."""
+        ...
+
+    def tell(self, line: str) -> None:
+        """A detail of the step that is being taken, or a remark."""
+        ...
+
+    def check(self, check: Check) -> None:
+        """A check begins."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `up` did and what was measured then."""
+
+    changed: bool
+    steps: tuple[Step, ...]
+    report: Report
+    urls: tuple[str, ...]
+    seconds: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class BrokenAtFirst(PromiseBroken):
+    """A check is broken on a stack that nothing served before; carries the report."""
+
+    def __init__(self, failure: Failure, report: Report) -> None:
+        super().__init__(failure)
+        self.report = report
+
+
+class RefusedByChecks(DeployFailed):
+    """A check is broken, and what served before was restored; carries the report."""
+
+    def __init__(self, failure: Failure, report: Report) -> None:
+        super().__init__(failure)
+        self.report = report

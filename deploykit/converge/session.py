@@ -1,0 +1,327 @@
+"""One stack, from its spec to what runs: the line load, plan, render, observe, reconcile, apply, prove, in that order.
+
+Commands are prefixes of this line. Nothing here draws; what happens is told through `Progress`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+from deploykit import __version__, disk, planner, releases, render, secrets, source
+from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
+from deploykit.converge.record import Record
+from deploykit.converge.rollback import chosen, going_back
+from deploykit.errors import (
+    DeployFailed,
+    DeploykitError,
+    EnvironmentLacks,
+    Failure,
+    FailureError,
+    SpecError,
+)
+from deploykit.plan import Desired, Effect, Facts, Observed, Plan, RenderedFile, Report, Step, TargetName
+from deploykit.provenance import provenance
+from deploykit.reconcile import Changes, reconcile, undo
+from deploykit.runtimes import REGISTRY, Runtime, Stack
+from deploykit.spec.environments import LOCAL
+from deploykit.spec.load import Source
+from deploykit.spec.model import Spec
+
+Agree = Callable[[tuple[Step, ...]], None]
+
+ALL_EFFECTS: frozenset[Effect] = frozenset({"read", "load", "disruptive"})
+
+
+class Session:
+    """One stack and one command of deploykit on it."""
+
+    def __init__(
+        self, spec: Spec, origin: Source, stack: Stack, target: TargetName, why_target: str, tell: Callable[[str], None]
+    ) -> None:
+        self.spec = spec
+        self.source = origin
+        self.stack = stack
+        self.target = target
+        self.why_target = why_target
+        self.redact = secrets.Redactor()
+        self._tell = tell
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the stack; made when it is first asked for."""
+        if self._runtime is None:
+            self._runtime = REGISTRY.get(self.target)(self.stack, lambda line: self._tell(self.redact(line)))
+        return self._runtime
+
+    def tell_to(self, tell: Callable[[str], None]) -> None:
+        """Details go there from now on."""
+        self._tell = tell
+
+    # --- pure prefixes of the line ---
+
+    def plan(self, facts: Facts | None = None) -> Plan:
+        """The plan, from the facts of the target or from those given.
+
+        Raises:
+            SpecError: what the target can't honour, with places.
+        """
+        return plan_spec(self.spec, self.source, self.stack.folder, facts or self.runtime.facts(self.spec), self.target)
+
+    def rendered(self, facts: Facts | None = None) -> tuple[Plan, tuple[RenderedFile, ...], str]:
+        """The plan, every file of it as text, and the generation; reads no secret and asks for no release."""
+        plan = self.plan(facts)
+        with self._placed():
+            return (plan, *render.render(plan))
+
+    def desired(self, facts: Facts | None = None) -> Desired:
+        """The plan as text, with the release of each app; reads the checkout and the secrets."""
+        plan, files, generation = self.rendered(facts)
+        with self._placed():
+            values = {app.name: secrets.read(app, self.stack.folder) for app in plan.apps}
+        for app_values in values.values():
+            self.redact.add(app_values.values())
+        with disk.explained("can't read the source"):
+            wanted = releases.wanted(plan, files, self.stack.folder, values, self._key())
+        self.runtime.secrets_reached(values)
+        return Desired(plan, files, generation, wanted)
+
+    def changes(self, probes: bool = True) -> tuple[Changes, Desired, Observed]:
+        """What `up` would do now; changes nothing."""
+        desired = self.desired()
+        observed = self.runtime.observe(probes)
+        live = observed.live
+        renewed = {app for app, release in desired.releases.items() if live.get(app, release.id) != release.id}
+        if renewed & {app.name for app in desired.plan.apps if app.socket == "tcp"}:
+            # Only now it is known that their releases change; which ports they are given changes no release.
+            desired = self.desired(self.runtime.facts(self.spec, renewed))
+        return reconcile(desired, observed), desired, observed
+
+    # --- what changes the world ---
+
+    def up(self, progress: Progress, allow: frozenset[Effect] | None = None, agree: Agree | None = None) -> Outcome:
+        """The stack runs as the spec says, and its checks were measured, those whose effect is allowed.
+
+        `agree` is shown the steps, where there are any, before the first one; what it raises ends it there.
+
+        Raises:
+            DeployFailed: a step failed; what served before serves again.
+            PromiseBroken: a check is broken and nothing served before; the stack is up to be looked at.
+            EnvironmentLacks: also where this name is up on another target.
+        """
+        began = time.monotonic()
+        self.tell_to(progress.tell)
+        with self._alone():
+            self._own_target()
+            changes, desired, observed = self.changes()
+            if agree is not None and changes.steps:
+                agree(changes.steps)
+            desired = self._signed(desired, observed)
+            self._remember()
+            self._deploy(changes, desired, observed, progress)
+            report = self._prove(desired, progress, self._allowed(allow))
+            if report.broken:
+                self._refuse(changes, desired, observed, report, progress)
+            self._take(changes.retire, desired, progress, [])
+        urls = tuple(site.url for site in desired.plan.sites)
+        seconds = time.monotonic() - began
+        versions = {"nginx": desired.plan.facts.nginx.version_text, "generation": desired.generation}
+        return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions)
+
+    def rollback(self, wanted: str, progress: Progress) -> Outcome:
+        """A release that is still there serves again; nothing is built and no network is needed.
+
+        Release commands are not undone: what they did to the data stays.
+
+        Raises:
+            SpecError: there is no such release.
+            DeployFailed: it did not become healthy, or breaks a promise; what served before serves.
+        """
+        began = time.monotonic()
+        self.tell_to(progress.tell)
+        with self._alone():
+            self._own_target()
+            observed = self.must_run()
+            release = chosen(observed, wanted)
+            changes, desired = going_back(self.desired(), observed, release)
+            self._deploy(changes, desired, observed, progress)
+            report = self._prove(desired, progress, frozenset({"read"}))
+            if report.broken:
+                self._refuse(changes, desired, observed, report, progress)
+            self._take(changes.retire, desired, progress, [])
+        urls = tuple(site.url for site in desired.plan.sites)
+        return Outcome(True, changes.steps, report, urls, time.monotonic() - began)
+
+    def test(self, progress: Progress, allow: frozenset[Effect] | None = None) -> Report:
+        """The checks of the spec, measured on what runs.
+
+        Raises:
+            EnvironmentLacks: nothing of this stack runs.
+        """
+        self.tell_to(progress.tell)
+        self.must_run()
+        return self._prove(self.desired(), progress, self._allowed(allow))
+
+    def down(self, volumes: bool) -> tuple[str, ...]:
+        """All of the stack is gone, and only it; what was kept."""
+        with self._alone():
+            kept = self.runtime.down(volumes=volumes)
+            disk.remove(self.stack.home / "state.json")
+        return kept
+
+    def must_run(self) -> Observed:
+        """What runs.
+
+        Raises:
+            EnvironmentLacks: nothing does.
+        """
+        observed = self.runtime.observe(False)
+        if not observed.anything:
+            raise EnvironmentLacks(
+                f"nothing of `{self.stack.full_name}` runs here", hint=f"deploykit up{self.stack.option}"
+            )
+        return observed
+
+    # --- parts of up ---
+
+    def _allowed(self, allow: frozenset[Effect] | None) -> frozenset[Effect]:
+        """The effects that checks may have: what was allowed, else all in `local`, and elsewhere only reading."""
+        if allow is not None:
+            return allow
+        return ALL_EFFECTS if self.stack.environment == LOCAL else frozenset({"read"})
+
+    def _signed(self, desired: Desired, observed: Observed) -> Desired:
+        """The same, each release that is new with where it comes from."""
+        signed = dict(desired.releases)
+        for app in desired.plan.apps:
+            release = signed[app.name]
+            complete = {each.id: each for each in observed.complete.get(app.name, ())}
+            if release.id not in complete:
+                why = releases.cause(release, complete.get(observed.live.get(app.name, "")))
+                signed[app.name] = replace(release, origin=provenance(app, self.stack.folder, why))
+        return replace(desired, releases=signed)
+
+    def _deploy(self, changes: Changes, desired: Desired, observed: Observed, progress: Progress) -> None:
+        done: list[Step] = []
+        try:
+            self._take(changes.deploy, desired, progress, done)
+        except FailureError as error:
+            running = self._restore(done, desired, observed, progress)
+            failure = replace(error.failure, now_running=running)
+            if isinstance(error, EnvironmentLacks):
+                raise EnvironmentLacks(failure) from error
+            raise DeployFailed(failure) from error
+
+    def _take(self, steps: tuple[Step, ...], desired: Desired, progress: Progress, done: list[Step]) -> None:
+        for step in steps:
+            done.append(step)
+            with progress.step(step) as result:
+                result(self.redact(self.runtime.apply(step, desired)))
+
+    def _restore(self, done: list[Step], desired: Desired, observed: Observed, progress: Progress) -> str:
+        problems = []
+        self.runtime.undo_leftovers(desired)
+        for step in undo(done, observed):
+            try:
+                with progress.step(step) as result:
+                    result(self.runtime.apply(step, desired))
+            except DeploykitError as error:
+                problems.append(str(error).splitlines()[0].removeprefix("error: "))
+        if problems:
+            return "going back failed too: " + "; ".join(problems)
+        served = {app: release for app, release in observed.live.items() if release}
+        if served and observed.nginx.state == "running":
+            return "what served before serves: " + ", ".join(f"{app} {release}" for app, release in served.items())
+        return "nothing served before, and nothing serves now"
+
+    def _refuse(
+        self, changes: Changes, desired: Desired, observed: Observed, report: Report, progress: Progress
+    ) -> None:
+        first = report.broken[0]
+        failure = Failure(
+            f"{len(report.broken)} of {len(report.verdicts)} promises are broken, the first: {first.check.promise}",
+            tried=tuple(f"{v.check.promise}: {v.measured}" for v in report.broken),
+        )
+        if observed.anything and changes.deploy:
+            failure.now_running = self._restore(list(changes.deploy), desired, observed, progress)
+            raise RefusedByChecks(failure, report)
+        failure.now_running = (
+            f"the stack is up, to be looked at: deploykit status{self.stack.option}, deploykit logs{self.stack.option}"
+        )
+        raise BrokenAtFirst(failure, report)
+
+    def _prove(self, desired: Desired, progress: Progress, allow: frozenset[Effect]) -> Report:
+        from deploykit.proof import prove
+
+        report = prove(desired, self.runtime, allow=allow, progress=progress.check)
+        return replace(report, verdicts=tuple(replace(v, measured=self.redact(v.measured)) for v in report.verdicts))
+
+    # --- what is kept beside the spec ---
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        runtime = self.runtime  # may give up root's rights, so before the first file is made
+        del runtime
+        self._ignored_by_git()
+        with disk.locked(self.stack.home / "lock"):
+            yield
+
+    def _ignored_by_git(self) -> None:
+        ignore = self.stack.folder / ".deploykit" / ".gitignore"
+        if not ignore.exists():
+            disk.write(ignore, "*\n")
+
+    def _own_target(self) -> None:
+        record = Record.read(self.stack.home)
+        if record is not None and record.target != self.target:
+            raise EnvironmentLacks(
+                f"`{self.stack.full_name}` is up on the target {record.target}",
+                hint=f"deploykit down{self.stack.option}, then deploykit up{self.stack.option} --target {self.target}",
+            )
+
+    def _remember(self) -> None:
+        stack = self.stack
+        file = str(self.source.path.name)
+        record = Record(stack.name, self.target, str(stack.folder), file, __version__, stack.environment)
+        if Record.read(self.stack.home) != record:
+            disk.write(self.stack.home / "state.json", json.dumps(asdict(record), indent=2) + "\n")
+
+    def _key(self) -> bytes:
+        path = self.stack.home / "key"
+        if not path.exists():
+            try:
+                self._ignored_by_git()
+                disk.write(path, os.urandom(32), 0o600)
+            except EnvironmentLacks:
+                # Looked at by somebody who can't write here: then nothing was made with a key yet.
+                return b""
+        with disk.explained("can't read the stack's key"):
+            return path.read_bytes()
+
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(*self.source.locate(error.problems)) from error
+
+
+def plan_spec(spec: Spec, origin: Source, folder: Path, facts: Facts, target: str) -> Plan:
+    """The plan of a loaded spec.
+
+    Raises:
+        SpecError: what can't be honoured, with places, in line order.
+    """
+    with disk.explained("can't read the source"):
+        listings = {name: source.listing(folder / app.source) for name, app in spec.apps.items()}
+    try:
+        return planner.build_plan(spec, facts, listings, cast(TargetName, target), origin.environment == LOCAL)
+    except SpecError as error:
+        raise SpecError(*origin.locate(error.problems)) from error
