@@ -1,0 +1,4 @@
+import os
+
+TOKEN = os.environ['TOKEN']
+REGION = os.environ['REGION']

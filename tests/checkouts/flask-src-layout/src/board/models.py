@@ -1,0 +1,2 @@
+class Entry:
+    limit = 10

@@ -1,0 +1,4 @@
+import flask
+
+server = flask.Flask(__name__)
+other = flask.Flask("other")

@@ -1,0 +1,5 @@
+import web
+
+urls = ("/(.*)", "hello")
+app = web.application(urls, globals())
+application = app.wsgifunc()
