@@ -1,0 +1,70 @@
+"""`deploykit down`: all of a stack is gone, and only it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploykit.cli import reach
+from deploykit.cli.options import Options, StackName
+from deploykit.errors import EnvironmentLacks, Problem, SpecError
+
+
+def down(
+    options: Options,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Remove the data in its volumes as well.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    name: StackName = None,
+) -> int:
+    """Remove all of the stack but the data in its volumes."""
+    from deploykit import converge
+
+    console = options.console
+    if volumes and not yes:
+        _ask(options)
+    console.if_interrupted = "interrupted; `deploykit down` again removes the rest"
+    try:
+        record = reach.record(options, name)
+    except EnvironmentLacks:
+        if name is not None or reach.spec_name(options) is None:
+            raise
+        stack, kept = _without_record(options, volumes)
+    else:
+        stack, kept = record.stack.full_name, converge.down_recorded(record, volumes, console.talk)
+    console.talk(f"{stack} is down")
+    for place in kept:
+        console.answer(f"kept: {place}")
+    if kept:
+        console.talk(f"remove them too: deploykit down{options.again} --volumes", "dim")
+    return 0
+
+
+def _without_record(options: Options, volumes: bool) -> tuple[str, tuple[str, ...]]:
+    """Ends what its spec finds on any target: `.deploykit` was deleted under it, or only volumes are left."""
+    from deploykit import converge, targets
+
+    name = ""
+    kept: list[str] = []
+    for target in targets.REGISTRY.names():
+        session = converge.open_stack(
+            options.file, reach.known_target(target), options.console.talk, options.environment
+        )
+        name = session.stack.full_name
+        try:
+            seen = session.runtime.observe(False)
+            if volumes or seen.anything or seen.orphans or seen.apps_known:
+                kept += session.down(volumes)
+        except EnvironmentLacks as error:
+            options.console.talk(f"not looked for on the target {target}: {error.failure.what}", "dim")
+    return name, tuple(kept)
+
+
+def _ask(options: Options) -> None:
+    console = options.console
+    if not console.can_ask:
+        raise SpecError(
+            Problem("", "`--volumes` removes data for good, and nobody is there to be asked", "add `--yes`")
+        )
+    if console.ask("Remove the data in all volumes of this stack for good? Type `yes`:") != "yes":
+        raise SpecError(Problem("", "not confirmed; nothing was removed"))

@@ -1,0 +1,105 @@
+"""`deploykit plan`: what will exist and what would be done now, each with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploykit.cli import reach
+from deploykit.cli.options import Json, Options, Target
+from deploykit.cli.tables import Cell, Row, table
+from deploykit.cli.words import bytes_text, plain, step_words
+
+if TYPE_CHECKING:
+    from deploykit.converge import Session
+    from deploykit.plan import AppPlan, Desired, Route, SitePlan, SpecPath, Step
+
+
+def plan(options: Options, target: Target = None, json: Json = False) -> int:
+    """Show what would be made and done, with reasons.
+
+    Files, processes, upstreams, sites, releases and steps. Changes nothing.
+    """
+    console = options.console
+    session = reach.session(options, target)
+    changes, desired, _observed = session.changes(probes=False)
+    if json:
+        console.answer_json(_as_json(session, desired, changes.steps))
+        return 0
+    sections: list[tuple[str, list[Row]]] = [
+        ("files", [_file(session, file.path, file.reason, file.spec_path) for file in desired.files]),
+        ("processes", [row for app in desired.plan.apps for row in _processes(session, app)]),
+        ("upstreams", [row for app in desired.plan.apps for row in _upstream(app)]),
+        ("sites", [row for site in desired.plan.sites for row in _site(session, site)]),
+        ("releases", [[name, release.id] for name, release in sorted(desired.releases.items())]),
+        ("steps", [_step(step) for step in changes.steps]),
+    ]
+    for title, rows in sections:
+        if rows:
+            console.answer(title, "bold")
+            console.answer(table(rows, width=console.width, indent="  "))
+            console.answer()
+    if not changes.steps:
+        console.answer("nothing to do: what runs is what the spec says")
+    return 0
+
+
+def _line(session: Session, path: SpecPath) -> Cell:
+    return Cell(f":{session.source.place(path).line}" if path else "", "dim")
+
+
+def _file(session: Session, path: str, reason: str, spec_path: SpecPath) -> Row:
+    return [path, Cell(reason, "dim"), _line(session, spec_path)]
+
+
+def _processes(session: Session, app: AppPlan) -> list[Row]:
+    where = _line(session, app.spec_path)
+    return [
+        [f"{app.name}-{slot.number}", " ".join(app.command), Cell(app.sizing, "dim"), where]
+        if slot.number == 1
+        else [f"{app.name}-{slot.number}", "the same", "", where]
+        for slot in app.slots
+    ]
+
+
+def _upstream(app: AppPlan) -> list[Row]:
+    return [
+        [app.name if slot.number == 1 else "", slot.address, f"weight {slot.weight}", f"{app.server}, {app.protocol}"]
+        for slot in app.slots
+    ]
+
+
+def _site(session: Session, site: SitePlan) -> list[Row]:
+    return [
+        [site.url if number == 0 else "", route.path, _answers(route), _line(session, route.spec_path)]
+        for number, route in enumerate(site.routes)
+    ]
+
+
+def _answers(route: Route) -> str:
+    if route.folder:
+        return f"files in {route.folder} ({route.cache_control})"
+    return f"app {route.app}, {route.timeout_seconds:g}s, bodies up to {bytes_text(route.body_bytes)}"
+
+
+def _step(step: Step) -> Row:
+    verb, subject = step_words(step)
+    return [Cell(verb, "cyan"), subject, Cell(step.cause, "dim")]
+
+
+def _as_json(session: Session, desired: Desired, steps: tuple[Step, ...]) -> object:
+    return {
+        "name": session.spec.name,
+        "target": session.target,
+        "why_target": session.why_target,
+        "facts": plain(desired.plan.facts),
+        "files": [
+            {"path": file.path, "digest": file.digest, "reason": file.reason, "spec_path": plain(file.spec_path)}
+            for file in desired.files
+        ],
+        "apps": plain(desired.plan.apps),
+        "sites": plain(desired.plan.sites),
+        "checks": plain(desired.plan.checks),
+        "generation": desired.generation,
+        "releases": plain(desired.releases),
+        "steps": plain(steps),
+    }

@@ -1,0 +1,31 @@
+"""The report of the checks as a table: spec line, promise, measured, verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploykit.cli.console import Console, paint
+from deploykit.cli.tables import Cell, Row, table
+
+if TYPE_CHECKING:
+    from deploykit.plan import Report
+    from deploykit.spec.load import Source
+
+STYLES = {"kept": "green", "broken": "red bold", "not run": "yellow"}
+
+
+def show_report(console: Console, report: Report, source: Source, url: str = "") -> None:
+    """The table with its last line, on standard output."""
+    from deploykit.proof.report import counts, rows
+
+    cells: list[Row] = [
+        [Cell(row.spec, "dim"), row.promise, row.measured, Cell(row.verdict, STYLES[row.verdict])]
+        for row in rows(report, source.place)
+    ]
+    console.answer()
+    console.answer(table(cells, header=("spec", "promise", "measured", "verdict"), width=console.width))
+    summary = " · ".join(
+        paint(f"{count} {verdict}", STYLES[verdict] if count and verdict != "kept" else "")
+        for verdict, count in counts(report).items()
+    )
+    console.answer(f" {summary}" + (f"    {paint(url, 'bold')}" if url else ""))

@@ -1,0 +1,42 @@
+"""`deploykit restart`: the instances again, one after the other."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from deploykit.cli import reach
+from deploykit.cli.options import Options, StackName
+from deploykit.cli.words import seconds_text
+
+
+def restart(
+    options: Options,
+    member: Annotated[str | None, typer.Argument(metavar="NAME", help="web or web-1. Default: all apps.")] = None,
+    name: StackName = None,
+) -> int:
+    """Restart instances gracefully, one after the other.
+
+    The next one is stopped when the one before is healthy again.
+    """
+    from deploykit import disk
+
+    console = options.console
+    stack, runtime = reach.running(options, name)
+    console.if_interrupted = reach.GOES_ON
+    with disk.locked(stack.home / "lock"):
+        members = [
+            (each.app, each.slot)
+            for each in runtime.observe(probes=False).members
+            if each.state != "stopped" and member in (None, each.app, f"{each.app}-{each.slot}")
+        ]
+        if not members:
+            names = {each for m in runtime.observe(probes=False).members for each in (m.app, f"{m.app}-{m.slot}")}
+            reach.known_name("process", member or "", names)
+        for app, slot in sorted(set(members)):
+            began = time.monotonic()
+            runtime.restart(app, slot)
+            console.talk(f" restart  {app}-{slot}  healthy  {seconds_text(time.monotonic() - began)}")
+    return 0

@@ -1,0 +1,100 @@
+"""`deploykit up`: from the spec to a running, checked stack."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploykit.cli import reach
+from deploykit.cli.allow import Allow, allowed
+from deploykit.cli.options import Json, Options, Target
+from deploykit.cli.progress import PlainProgress, open_progress
+from deploykit.cli.report import show_report
+from deploykit.cli.tables import Cell, Row, table
+from deploykit.cli.words import plain, seconds_text, step_words
+from deploykit.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from deploykit.converge import Outcome, Session
+    from deploykit.plan import Report, Step
+
+
+def up(
+    options: Options,
+    target: Target = None,
+    allow: Allow = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before changing a named environment.")] = False,
+    json: Json = False,
+) -> int:
+    """Make what runs the same as the spec, and check it.
+
+    Shows each step, then what was promised and measured. The second time in a row it changes nothing. With `-e` it
+    shows the steps first and asks.
+    """
+    from deploykit import converge
+
+    console = options.console
+    effects = allowed(allow)
+    session = reach.session(options, target)
+    asks = bool(session.stack.option) and not yes
+    if asks and not console.can_ask:
+        what = f"`{options.environment}` is changed only where somebody agrees, and nobody is there to be asked"
+        raise SpecError(Problem("", what, "add `--yes`"))
+    console.if_interrupted = reach.GOES_ON
+    try:
+        with open_progress(console) as progress:
+            agree = functools.partial(_agree, options, progress) if asks else None
+            outcome = session.up(progress, effects, agree)
+    except (converge.BrokenAtFirst, converge.RefusedByChecks) as error:
+        if json:
+            console.answer_json({"name": session.spec.name, "changed": True, **_checks(session, error.report)})
+        else:
+            show_report(console, error.report, session.source)
+        raise
+    if json:
+        console.answer_json(_as_json(session, outcome))
+        return 0
+    if not outcome.changed:
+        console.talk(f"nothing changed: what runs is what the spec says ({seconds_text(outcome.seconds)})", "green")
+    show_report(console, outcome.report, session.source, "  ".join(outcome.urls))
+    console.talk()
+    at = options.again
+    console.talk(f" stop it: deploykit down{at}      look: deploykit status{at}, deploykit logs -f{at}", "dim")
+    return 0
+
+
+def _agree(options: Options, progress: PlainProgress, steps: tuple[Step, ...]) -> None:
+    """Shows the steps and asks; raises SpecError unless the answer is yes."""
+    console = options.console
+    with progress.paused():
+        rows: list[Row] = [[Cell(verb, "cyan"), subject, Cell(why, "dim")] for verb, subject, why in map(_said, steps)]
+        console.complain(table(rows, width=console.width, indent=" "))
+        answer = console.ask(f"Do this in `{options.environment}`? [y/N]")
+    if answer.lower() not in ("y", "yes"):
+        raise SpecError(Problem("", "not agreed; nothing was changed"))
+
+
+def _said(step: Step) -> tuple[str, str, str]:
+    return (*step_words(step), step.cause)
+
+
+def _checks(session: Session, report: Report) -> dict[str, object]:
+    from deploykit.proof.report import as_json
+
+    return as_json(report, session.source.place)
+
+
+def _as_json(session: Session, outcome: Outcome) -> object:
+    return {
+        "name": session.spec.name,
+        "environment": session.stack.environment,
+        "target": session.target,
+        "changed": outcome.changed,
+        "steps": plain(outcome.steps),
+        **_checks(session, outcome.report),
+        "urls": list(outcome.urls),
+        "versions": plain(outcome.versions),
+        "seconds": round(outcome.seconds, 3),
+    }
