@@ -1,0 +1,68 @@
+# Two commands for a fresh clone:  make up  ·  make test
+# Each installs what it needs, says what it is doing, and is quick the second time.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+DEPLOYKIT := $(BIN)/python -m deploykit
+EXAMPLE ?= flask
+SPEC := examples/$(EXAMPLE)/deploykit.yaml
+
+# `make test ARGS="-k weights"` runs some of the tests; `make up TARGET=docker` chooses the target.
+ARGS ?=
+# Files of tests that run side by side; most of their time is waiting for real servers.
+JOBS ?= 3
+TARGET ?=
+
+.PHONY: help up down test long bench images lint clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: .venv/for-up ## bring up examples/flask, run its checks, print its URL
+	@echo "== deploykit up -f $(SPEC)"
+	@$(DEPLOYKIT) up -f $(SPEC) $(if $(TARGET),--target $(TARGET))
+	@echo "== it goes on running; make down removes it"
+
+down: .venv/for-up ## remove what `make up` brought up
+	@$(DEPLOYKIT) down -f $(SPEC)
+
+test: .venv/for-test images ## all tests, with the real tools
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+long: .venv/for-test images ## the load tests for longer than in `make test`
+	@DEPLOYKIT_LONG=1 $(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: .venv/for-test ## measure render and the requests per second
+	@$(BIN)/python bench/run.py
+
+images: .venv/for-test ## the base images of the docker target, from Debian's packages
+	@.ci/need nginx=nginx mmdebstrap=mmdebstrap shellcheck=shellcheck
+	@.ci/engine
+	@$(DEPLOYKIT) images build
+
+lint: .venv/for-test ## format, and say what the linters say
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean: ## remove the virtual environment and what tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+# A stamp is newer than pyproject.toml where the environment has what that asks for.
+.venv/for-up: pyproject.toml | .venv/bin/python
+	@echo "== installing deploykit into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[nginx]'
+	@touch $@
+
+.venv/for-test: pyproject.toml | .venv/bin/python
+	@echo "== installing deploykit and its test tools into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[nginx,dev]'
+	@touch $@
+
+.venv/bin/python:
+	@python=$$(.ci/python); \
+	echo "== making a virtual environment in .venv with $$($$python --version)"; \
+	$$python -m venv .venv
