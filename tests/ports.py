@@ -13,7 +13,7 @@ _held: list[int] = []
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that no server has, the kernel gives to no client, and no other worker of the tests is given."""
+    """A port of 127.0.0.1 that no server has, that the kernel gives to no client, and no other worker to its tests."""
     folder = Path(tempfile.gettempdir()) / f"ports-of-tests-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
