@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= 3
 TARGET ?=
 
-.PHONY: help up down test long bench images lint clean
+.PHONY: help up down test long bench images tools lint clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,10 +29,10 @@ up: .venv/for-up ## bring up examples/flask, run its checks, print its URL
 down: .venv/for-up ## remove what `make up` brought up
 	@$(DEPLOYKIT) down -f $(SPEC)
 
-test: .venv/for-test images ## all tests, with the real tools
+test: .venv/for-test images tools ## all tests, with the real tools
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-long: .venv/for-test images ## the load tests for longer than in `make test`
+long: .venv/for-test images tools ## the load tests for longer than in `make test`
 	@DEPLOYKIT_LONG=1 $(BIN)/python -m pytest -m slow $(ARGS)
 
 bench: .venv/for-test ## measure render and the requests per second
@@ -42,6 +42,10 @@ images: .venv/for-test ## the base images of the docker target, from Debian's pa
 	@.ci/need nginx=nginx mmdebstrap=mmdebstrap shellcheck=shellcheck
 	@.ci/engine
 	@$(DEPLOYKIT) images build
+
+tools: ## what only the tests need: a second Engine's network, ssh, a registry
+	@.ci/need ip=iproute2 nsenter=util-linux docker=docker.io openssl=openssl
+	@.ci/need ssh=openssh-client sshd=openssh-server docker-registry=docker-registry htpasswd=apache2-utils
 
 lint: .venv/for-test ## format, and say what the linters say
 	@$(BIN)/ruff format .
