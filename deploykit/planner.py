@@ -11,7 +11,8 @@ from deploykit.plan import AppPlan, Facts, FilePlan, NginxBuild, Plan, Probe, Se
 from deploykit.promises import promises
 from deploykit.routing import plan_sites
 from deploykit.sizing import workers_and_threads
-from deploykit.spec.model import App, Spec
+from deploykit.spec.model import App, Secret, Spec
+from deploykit.spec.short import SHELL_SYNTAX
 
 Listings = Mapping[str, tuple[str, ...]]
 """App name to the files of its source (`source.listing`): what the planner knows of the checkout."""
@@ -21,8 +22,6 @@ GRACE_SECONDS = 5.0
 
 REQUIREMENTS = ("requirements.txt", "requirements/production.txt", "requirements/prod.txt", "pyproject.toml")
 """What is taken where the spec names no requirements, the first that is there."""
-
-SHELL_SYNTAX = ("&&", "||", "|", ";", ">", ">>", "<", "&")
 
 ASSUMED_MODULES = frozenset({"http_gzip_static", "http_stub_status", "http_ssl", "http_v2", "http_realip", "http_sub"})
 
@@ -140,10 +139,7 @@ def _app(
         slots=_slots(name, app, facts),
         balance=app.balance,
         environment=app.environment,
-        secrets=tuple(
-            SecretRef(key, "env" if secret.env else "file", secret.env or secret.file or "")
-            for key, secret in app.secrets.items()
-        ),
+        secrets=tuple(_secret(key, secret) for key, secret in app.secrets.items()),
         env_file=app.env_file or "",
         release_commands=_commands(name, app, problems),
         volumes={volume: path.strip("/") for volume, path in app.volumes.items()},
@@ -151,6 +147,12 @@ def _app(
         probe=_probe(app, host),
         spec_path=("apps", name),
     )
+
+
+def _secret(name: str, secret: Secret) -> SecretRef:
+    if secret.command is not None:
+        return SecretRef(name, "command", "", secret.command)
+    return SecretRef(name, "env" if secret.env else "file", secret.env or secret.file or "")
 
 
 def _instances(app: App) -> int:

@@ -56,7 +56,8 @@ def _release(
         "secrets": secrets.fingerprint(values, key),
         "steps": _digest(app.release_commands),
     }
-    return Release(app.name, _digest(sorted(parts.items()))[:10], parts)
+    told = secrets.fingerprints(values, key)
+    return Release(app.name, _digest(sorted(parts.items()))[:10], parts, secrets=told)
 
 
 def source_files(app: AppPlan, folder: Path) -> tuple[str, ...]:
@@ -81,5 +82,23 @@ def cause(wanted_release: Release, live: Release | None) -> str:
     """In a few words, why the wanted release is not the live one."""
     if live is None:
         return "not there yet"
-    changed = [text for part, text in PARTS.items() if wanted_release.parts.get(part) != live.parts.get(part)]
-    return ", ".join(changed) or "made by another deploykit"
+    changed = [part for part in PARTS if wanted_release.parts.get(part) != live.parts.get(part)]
+    texts = [
+        text for part in changed for text in ((part == "secrets" and _secrets(wanted_release, live)) or [PARTS[part]])
+    ]
+    return ", ".join(texts) or "made by another deploykit"
+
+
+def _secrets(new: Release, old: Release) -> list[str]:
+    """Which variables are others; empty where that is not known."""
+    if new.secrets is None or old.secrets is None:
+        return []
+    found = []
+    for name in sorted({*new.secrets, *old.secrets}):
+        if name not in old.secrets:
+            found.append(f"{name} added")
+        elif name not in new.secrets:
+            found.append(f"{name} removed")
+        elif new.secrets[name] != old.secrets[name]:
+            found.append(f"{name} changed")
+    return found

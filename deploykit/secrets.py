@@ -13,11 +13,11 @@ import json
 import os
 import stat
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from deploykit.errors import Problem, SpecError
-from deploykit.plan import AppPlan
+from deploykit.plan import AppPlan, SecretRef
 
 LONGEST_VARIABLE = 131072
 """MAX_ARG_STRLEN of Linux, in bytes: name, `=`, value and the NUL at its end."""
@@ -39,13 +39,44 @@ def fingerprint(values: Mapping[str, str], key: bytes) -> str:
     return hmac.new(key, encode(values), hashlib.sha256).hexdigest()
 
 
-def read(app: AppPlan, folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def fingerprints(values: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """Variable to what changes when its value does; tells nothing of a value, however short, without the key."""
+    return {name: fingerprint({name: value}, key)[:32] for name, value in sorted(values.items())}
+
+
+Print = Callable[[AppPlan, SecretRef], bytes]
+"""What the command of a secret prints."""
+
+
+def read(
+    app: AppPlan, folder: Path, environ: Mapping[str, str] | None = None, printed: Print | None = None
+) -> dict[str, str]:
     """Variable to value of all secrets of an app; `secrets` win over `env_file`.
 
+    Where nothing is `printed`, those that a command prints are left out.
+
     Raises:
-        SpecError: every secret that is not there, at once.
+        SpecError: every secret that is not there, at once, before the first command is run.
     """
-    environ = os.environ if environ is None else environ
+    values, problems = _read_plain(app, folder, os.environ if environ is None else environ)
+    if problems:
+        raise SpecError(*problems)
+    for ref in app.secrets:
+        if ref.kind == "command" and printed is not None:
+            values[ref.name] = _without_newline(printed(app, ref))
+    problems = [problem for name, value in values.items() for problem in _unusable(app, name, value)]
+    if problems:
+        raise SpecError(*problems)
+    return values
+
+
+def at_hand(app: AppPlan, folder: Path) -> dict[str, str]:
+    """The secrets of an app that can be read now without running a command: enough to hide them."""
+    return _read_plain(app, folder, os.environ)[0]
+
+
+def _read_plain(app: AppPlan, folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
+    """What is in the environment and in files, and what is wrong with what is not."""
     problems: list[Problem] = []
     values: dict[str, str] = {}
     if app.env_file:
@@ -69,26 +100,32 @@ def read(app: AppPlan, folder: Path, environ: Mapping[str, str] | None = None) -
                     )
                 )
                 continue
+        elif ref.kind == "command":
+            continue
         else:
             try:
                 raw = _read_file(origin_path(folder, ref.origin))
             except OSError as error:
                 problems.append(Problem(f"{at}.file", f"can't read `{ref.origin}`: {error.strerror}"))
                 continue
-            value = raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
-        if "\0" in value:
-            problems.append(Problem(at, "holds a NUL byte, which no environment variable can"))
-            continue
+            value = _without_newline(raw)
         values[ref.name] = value
-    for name, value in values.items():
-        size = len(name) + 2 + len(value.encode("utf-8", "surrogateescape"))
-        if size > LONGEST_VARIABLE:
-            at = f"secrets.{name}" if any(ref.name == name for ref in app.secrets) else "env_file"
-            text = f"`{name}` takes {size} bytes, and the kernel lets a variable take {LONGEST_VARIABLE}"
-            problems.append(Problem(f"apps.{app.name}.{at}", text))
-    if problems:
-        raise SpecError(*problems)
-    return values
+    return values, problems
+
+
+def _without_newline(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
+
+
+def _unusable(app: AppPlan, name: str, value: str) -> Iterable[Problem]:
+    """Why no process can be started with that value."""
+    at = f"secrets.{name}" if any(ref.name == name for ref in app.secrets) else "env_file"
+    size = len(name) + 2 + len(value.encode("utf-8", "surrogateescape"))
+    if "\0" in value:
+        yield Problem(f"apps.{app.name}.{at}", "holds a NUL byte, which no environment variable can")
+    elif size > LONGEST_VARIABLE:
+        text = f"`{name}` takes {size} bytes, and the kernel lets a variable take {LONGEST_VARIABLE}"
+        yield Problem(f"apps.{app.name}.{at}", text)
 
 
 def origin_path(folder: Path, origin: str) -> Path:

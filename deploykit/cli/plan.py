@@ -11,7 +11,7 @@ from deploykit.cli.words import bytes_text, plain, step_words
 
 if TYPE_CHECKING:
     from deploykit.converge import Session
-    from deploykit.plan import AppPlan, Desired, Route, SitePlan, SpecPath, Step
+    from deploykit.plan import AppPlan, Desired, Observed, Release, Route, SitePlan, SpecPath, Step
 
 
 def plan(options: Options, target: Target = None, json: Json = False) -> int:
@@ -21,7 +21,7 @@ def plan(options: Options, target: Target = None, json: Json = False) -> int:
     """
     console = options.console
     session = reach.session(options, target)
-    changes, desired, _observed = session.changes(probes=False)
+    changes, desired, observed = session.changes(probes=False)
     if json:
         console.answer_json(_as_json(session, desired, changes.steps))
         return 0
@@ -30,7 +30,7 @@ def plan(options: Options, target: Target = None, json: Json = False) -> int:
         ("processes", [row for app in desired.plan.apps for row in _processes(session, app)]),
         ("upstreams", [row for app in desired.plan.apps for row in _upstream(app)]),
         ("sites", [row for site in desired.plan.sites for row in _site(session, site)]),
-        ("releases", [[name, release.id] for name, release in sorted(desired.releases.items())]),
+        ("releases", [_release(release, observed) for _, release in sorted(desired.releases.items())]),
         ("steps", [_step(step) for step in changes.steps]),
     ]
     for title, rows in sections:
@@ -79,6 +79,16 @@ def _answers(route: Route) -> str:
     if route.folder:
         return f"files in {route.folder} ({route.cache_control})"
     return f"app {route.app}, {route.timeout_seconds:g}s, bodies up to {bytes_text(route.body_bytes)}"
+
+
+def _release(release: Release, observed: Observed) -> Row:
+    from deploykit.releases import cause
+
+    live = observed.live.get(release.app, "")
+    if live == release.id:
+        return [release.app, release.id, Cell("it serves", "dim")]
+    known = next((each for each in observed.complete.get(release.app, ()) if each.id == live), None)
+    return [release.app, release.id, Cell(f"{cause(release, known)}: new release", "dim")]
 
 
 def _step(step: Step) -> Row:

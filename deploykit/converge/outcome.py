@@ -22,6 +22,10 @@ class Progress(Protocol):
         """A detail of the step that is being taken, or a remark."""
         ...
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Entered while something else has the terminal, as a question."""
+        ...
+
     def check(self, check: Check) -> None:
         """A check begins."""
         ...

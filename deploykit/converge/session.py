@@ -17,7 +17,7 @@ from typing import cast
 from deploykit import __version__, disk, planner, releases, render, secrets, source
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
 from deploykit.converge.record import Record
-from deploykit.converge.rollback import chosen, going_back
+from deploykit.converge.rollback import chosen, going_back, known
 from deploykit.errors import (
     DeployFailed,
     DeploykitError,
@@ -26,10 +26,24 @@ from deploykit.errors import (
     FailureError,
     SpecError,
 )
-from deploykit.plan import Desired, Effect, Facts, Observed, Plan, RenderedFile, Report, Step, TargetName
+from deploykit.plan import (
+    AppPlan,
+    Desired,
+    Effect,
+    Facts,
+    Observed,
+    Plan,
+    Release,
+    RenderedFile,
+    Report,
+    SecretRef,
+    Step,
+    TargetName,
+)
 from deploykit.provenance import provenance
 from deploykit.reconcile import Changes, reconcile, undo
 from deploykit.runtimes import REGISTRY, Runtime, Stack
+from deploykit.secret_commands import Commands
 from deploykit.spec.environments import LOCAL
 from deploykit.spec.load import Source
 from deploykit.spec.model import Spec
@@ -53,6 +67,7 @@ class Session:
         self.redact = secrets.Redactor()
         self._tell = tell
         self._runtime: Runtime | None = None
+        self._commands = Commands(stack.folder, self._written_at, self.redact)
 
     @property
     def runtime(self) -> Runtime:
@@ -84,14 +99,26 @@ class Session:
     def desired(self, facts: Facts | None = None) -> Desired:
         """The plan as text, with the release of each app; reads the checkout and the secrets."""
         plan, files, generation = self.rendered(facts)
+        for app in plan.apps:
+            self.redact.add(secrets.at_hand(app, self.stack.folder).values())
         with self._placed():
-            values = {app.name: secrets.read(app, self.stack.folder) for app in plan.apps}
+            values = {app.name: secrets.read(app, self.stack.folder, printed=self._commands) for app in plan.apps}
         for app_values in values.values():
             self.redact.add(app_values.values())
         with disk.explained("can't read the source"):
             wanted = releases.wanted(plan, files, self.stack.folder, values, self._key())
         self.runtime.secrets_reached(values)
         return Desired(plan, files, generation, wanted)
+
+    def as_it_runs(self, observed: Observed) -> Desired:
+        """The plan as text, with the release of each app that serves; runs no command of a secret and needs none."""
+        plan, files, generation = self.rendered()
+        for app in plan.apps:
+            self.redact.add(secrets.at_hand(app, self.stack.folder).values())
+        live = {each.release.app: each.release for each in known(observed) if each.live}
+        return Desired(
+            plan, files, generation, {app.name: live.get(app.name, Release(app.name, "", {})) for app in plan.apps}
+        )
 
     def changes(self, probes: bool = True) -> tuple[Changes, Desired, Observed]:
         """What `up` would do now; changes nothing."""
@@ -118,6 +145,7 @@ class Session:
         """
         began = time.monotonic()
         self.tell_to(progress.tell)
+        self._commands.paused = progress.paused
         with self._alone():
             self._own_target()
             changes, desired, observed = self.changes()
@@ -150,7 +178,7 @@ class Session:
             self._own_target()
             observed = self.must_run()
             release = chosen(observed, wanted)
-            changes, desired = going_back(self.desired(), observed, release)
+            changes, desired = going_back(self.as_it_runs(observed), observed, release)
             self._deploy(changes, desired, observed, progress)
             report = self._prove(desired, progress, frozenset({"read"}))
             if report.broken:
@@ -166,8 +194,8 @@ class Session:
             EnvironmentLacks: nothing of this stack runs.
         """
         self.tell_to(progress.tell)
-        self.must_run()
-        return self._prove(self.desired(), progress, self._allowed(allow))
+        observed = self.must_run()
+        return self._prove(self.as_it_runs(observed), progress, self._allowed(allow))
 
     def down(self, volumes: bool) -> tuple[str, ...]:
         """All of the stack is gone, and only it; what was kept."""
@@ -304,6 +332,9 @@ class Session:
                 return b""
         with disk.explained("can't read the stack's key"):
             return path.read_bytes()
+
+    def _written_at(self, app: AppPlan, ref: SecretRef) -> str:
+        return str(self.source.place(("apps", app.name, "secrets", ref.name, "command")))
 
     @contextmanager
     def _placed(self) -> Iterator[None]:

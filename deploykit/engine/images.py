@@ -17,7 +17,7 @@ from deploykit import releases
 from deploykit.causes import pip_cause
 from deploykit.disk import explained as disk_explained
 from deploykit.engine import connection
-from deploykit.engine.labels import APP, ORIGIN, PARTS, RELEASE, SETTINGS, Names, Settings, release_of
+from deploykit.engine.labels import APP, FINGERPRINTS, ORIGIN, PARTS, RELEASE, SETTINGS, Names, Settings, release_of
 from deploykit.errors import DeployFailed, Failure
 from deploykit.plan import AppPlan, Desired, Release
 
@@ -41,6 +41,7 @@ def build(
     labels = names.labels("release", app.name, release.id) | {
         PARTS: json.dumps(dict(release.parts), sort_keys=True),
         ORIGIN: json.dumps(asdict(release.origin), sort_keys=True),
+        FINGERPRINTS: json.dumps(release.secrets, sort_keys=True),
         SETTINGS: Settings.of(app).to_label(),
     }
     dockerfile = _labelled(files.pop("Dockerfile"), names.labels("layer", app.name), labels)

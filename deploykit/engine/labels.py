@@ -20,6 +20,8 @@ SLOT = "deploykit.slot"
 RELEASE = "deploykit.release"
 PARTS = "deploykit.parts"
 ORIGIN = "deploykit.origin"
+FINGERPRINTS = "deploykit.fingerprints"
+"""Of the secrets of a release, by variable; keyed, so that they tell nothing of a value."""
 SETTINGS = "deploykit.settings"
 SHAPE = "deploykit.shape"
 MAKER = "deploykit.maker"
@@ -170,4 +172,5 @@ def release_of(labels: Mapping[str, str]) -> Release:
     """
     origin = json.loads(labels.get(ORIGIN, "{}"))
     origin = Origin(**{**origin, "commands": tuple(origin.get("commands", ()))})
-    return Release(labels[APP], labels[RELEASE], json.loads(labels[PARTS]), origin)
+    told = json.loads(labels.get(FINGERPRINTS, "null"))
+    return Release(labels[APP], labels[RELEASE], json.loads(labels[PARTS]), origin, told)

@@ -250,7 +250,9 @@ def _environment(text: _Text, app: App, place: _Place, answers: Mapping[str, str
             text.line(6, f"{quoted(name)}: {{env: {quoted(name)}}}", where, "read in")
     if still_open:
         if not given:
-            text.open(4, "secrets:", "fill in, and remove the # of these lines and of this one")
+            text.open(
+                4, "secrets:", "{file: ...} and {command: ...} do as well; fill in, and remove the # here and below"
+            )
         for name, where in still_open:
             text.line(6 if given else 4, f"# {'' if given else '  '}{name}: {{env: {name}}}", where, "read in")
 

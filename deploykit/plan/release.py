@@ -41,6 +41,8 @@ class Release:
     id: str
     parts: Mapping[str, str]
     origin: Origin = field(default=Origin(), compare=False)
+    secrets: Mapping[str, str] | None = field(default=None, compare=False)
+    """Variable to a keyed fingerprint of its secret value; None where it was made before these were written down."""
 
 
 @dataclass(frozen=True)

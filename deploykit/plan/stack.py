@@ -91,8 +91,11 @@ class SecretRef:
     """Where a secret comes from; never its value."""
 
     name: str
-    kind: Literal["env", "file"]
+    kind: Literal["env", "file", "command"]
     origin: str
+    """The variable or the file; empty for a command."""
+    command: tuple[str, ...] = ()
+    """The words of the command that prints it."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deploykit.spec.short import Count, OneAsList, Short
+from deploykit.spec.short import Count, OneAsList, OneLine, Short
 from deploykit.spec.values import (
     Address,
     CacheControl,
@@ -87,6 +87,12 @@ class Secret(Model):
 
     env: EnvironmentKey | None = Field(None, description="A variable of the environment that deploykit runs in.")
     file: Text | None = Field(None, description="A file, relative to the spec; one trailing newline is not part of it.")
+    command: Annotated[tuple[Text, ...], OneLine()] | None = Field(
+        None,
+        description="A command that prints it, as in `pass show shop/db`, or a list of its words; no shell reads it. "
+        "It runs in the spec's folder where `plan` and `up` need the value, once; one trailing newline is not part "
+        "of it.",
+    )
 
 
 class App(Model):

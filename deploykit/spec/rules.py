@@ -154,10 +154,12 @@ def _environment(at: SpecPath, app: App) -> Iterator[Found]:
     for key, secret in app.secrets.items():
         if key in app.environment:
             yield (*at, "secrets", key), "is in `environment` as well", "remove one of them"
-        if secret.env is None and secret.file is None:
-            yield (*at, "secrets", key), "needs `env` or `file`", ""
-        elif secret.env is not None and secret.file is not None:
-            yield (*at, "secrets", key), "should have either `env` or `file`, not both", ""
+        origins = sum(origin is not None for origin in (secret.env, secret.file, secret.command))
+        if origins == 0:
+            yield (*at, "secrets", key), "needs `env`, `file` or `command`", ""
+        elif origins > 1:
+            hint = "an environment that takes it from elsewhere removes the other with null, as in `env: null`"
+            yield (*at, "secrets", key), "should have one of `env`, `file` and `command`, not several", hint
 
 
 def _volumes(at: SpecPath, app: App) -> Iterator[Found]:

@@ -5,6 +5,7 @@ Each is an annotation of the model, so that a value in either form is checked on
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from deploykit.spec.values import TEXT_OR_NUMBER, Number
+from deploykit.spec.values import TEXT_OR_NUMBER, Hinted, Number
 from deploykit.spec.words import shown
+
+SHELL_SYNTAX = ("&&", "||", "|", ";", ">", ">>", "<", "&")
+"""What means something to a shell only; a command of the spec meets none."""
 
 
 class _Form:
@@ -71,6 +75,37 @@ class OneAsList(_Form):
     def schema(self, long: dict[str, Any]) -> dict[str, Any]:
         items: dict[str, Any] = long.get("items", {"type": TEXT_OR_NUMBER})
         return items
+
+
+@dataclass(frozen=True)
+class OneLine(_Form):
+    """A list of words, the first of them a program, that may be written as one line in the quoting of a shell."""
+
+    def expand(self, value: object) -> object:
+        if isinstance(value, str):
+            return self._split(value)
+        if value is None or isinstance(value, bool | int | float | Mapping):
+            raise ValueError(f"should be a command or a list of its words, not {shown(value)}")
+        if isinstance(value, Sequence) and (not value or value[0] == ""):
+            raise ValueError("should begin with the name of a program")
+        return value
+
+    def _split(self, line: str) -> tuple[str, ...]:
+        try:
+            words = tuple(shlex.split(line))
+        except ValueError as error:
+            raise ValueError(f"can't be read as a command: {str(error).lower()}") from None
+        if not words or not words[0]:
+            raise ValueError("should be a command, not nothing")
+        for word in words:
+            if word in SHELL_SYNTAX:
+                text = f"no shell reads this, so `{word}` would be an argument"
+                raise Hinted(text, "put it into a script, and name that")
+        return words
+
+    def schema(self, long: dict[str, Any]) -> dict[str, Any]:
+        long.update(minItems=1)
+        return {"type": "string", "pattern": r"\S"}
 
 
 @dataclass(frozen=True)

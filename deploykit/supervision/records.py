@@ -34,10 +34,12 @@ class ReleaseRecord:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Slot (as text: these are JSON's keys) to the port of its instance; empty with unix sockets."""
     origin: Origin = field(default_factory=Origin)
+    secrets: Mapping[str, str] | None = None
+    """Variable to the keyed fingerprint of its value; None in a record that is older than these."""
 
     @property
     def release(self) -> Release:
-        return Release(self.app, self.id, self.parts, self.origin)
+        return Release(self.app, self.id, self.parts, self.origin, self.secrets)
 
 
 def release_record(app: AppPlan, release: Release, environment: str) -> ReleaseRecord:
@@ -54,6 +56,7 @@ def release_record(app: AppPlan, release: Release, environment: str) -> ReleaseR
         completed=time.time(),
         ports=ports,
         origin=release.origin,
+        secrets=release.secrets,
     )
 
 
