@@ -57,6 +57,16 @@ class Example:
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
+    def keep_secret(self, value: str) -> None:
+        """The app's SECRET_KEY is that value, from a file beside the spec, as the Django example has it."""
+        (self.folder / "secret-key.txt").write_text(value + "\n")
+        (self.folder / "secret-key.txt").chmod(0o600)
+        text = (self.folder / "deploykit.yaml").read_text()
+        if "SECRET_KEY: {file: secret-key.txt}" not in text:
+            self.edit(
+                "deploykit.yaml", "    volumes:\n", "    secrets: {SECRET_KEY: {file: secret-key.txt}}\n    volumes:\n"
+            )
+
     def run(self, *words: str, expect: int = 0, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """What `deploykit WORDS` in the example's folder said; its exit code has to be the expected one."""
         ended = subprocess.run(
@@ -85,6 +95,11 @@ class Example:
         """Nothing of it stays, its data included; of no interest how that ends."""
         words = [*COMMAND, "down", "--volumes", "--yes"]
         subprocess.run(words, cwd=self.folder, env=_environment(), capture_output=True, timeout=120, check=False)
+
+    def said(self) -> str:
+        """All that commands of deploykit on this example have said until now."""
+        path = self._kept / "commands.txt"
+        return path.read_text() if path.exists() else ""
 
     # --- what is there, seen past deploykit ---
 
