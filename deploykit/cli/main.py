@@ -13,6 +13,7 @@ import typer
 import deploykit
 from deploykit.cli import (
     check,
+    ci,
     config,
     down,
     images,
@@ -146,6 +147,7 @@ def build_app(console: Console) -> typer.Typer:
         status.status,
         logs.logs,
         test.test,
+        ci.ci,
     )
     after: tuple[Command, ...] = (restart.restart, releases.releases, rollback.rollback, down.down)
     for command in before:

@@ -92,18 +92,27 @@ def _facts(data: Mapping[str, Any]) -> Facts:
 
 def differences(tree: Tree, files: Sequence[RenderedFile]) -> Iterator[str]:
     """A unified diff, line by line, from what is in the folder to what is rendered; nothing where they are the same."""
+    for lines in drift(tree, files).values():
+        yield from lines
+
+
+def drift(tree: Tree, files: Sequence[RenderedFile]) -> dict[str, list[str]]:
+    """Each path that differs, sorted, with its unified diff from what is in the folder to what is rendered."""
     wanted = {file.path: file for file in files}
-    for path in sorted({*wanted, *tree.files, *tree.foreign}):
-        old, old_mode = _read_text(tree.folder / path)
-        file = wanted.get(path)
-        if file is None and old is None:
-            continue
-        new = None if file is None else file.text
-        if old != new:
-            yield from _diff(path, old, new)
-        elif file is not None and old_mode != file.mode:
-            yield f"--- a/{path} (mode {old_mode:04o})"
-            yield f"+++ b/{path} (mode {file.mode:04o})"
+    every = sorted({*wanted, *tree.files, *tree.foreign})
+    return {path: lines for path in every if (lines := list(_difference(tree.folder / path, path, wanted.get(path))))}
+
+
+def _difference(there: Path, path: str, file: RenderedFile | None) -> Iterator[str]:
+    old, old_mode = _read_text(there)
+    if file is None and old is None:
+        return
+    new = None if file is None else file.text
+    if old != new:
+        yield from _diff(path, old, new)
+    elif file is not None and old_mode != file.mode:
+        yield f"--- a/{path} (mode {old_mode:04o})"
+        yield f"+++ b/{path} (mode {file.mode:04o})"
 
 
 def _read_text(path: Path) -> tuple[str | None, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploykit.converge.opening import all_environments, open_stack, read_spec
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
 from deploykit.converge.record import Record, down_recorded, recorded, recorded_runtime
+from deploykit.converge.rehearsal import Rehearsal
 from deploykit.converge.rollback import Known, known
 from deploykit.converge.session import ALL_EFFECTS, Session, plan_spec
 from deploykit.plan import TargetName
@@ -18,6 +19,7 @@ __all__ = [
     "Progress",
     "Record",
     "RefusedByChecks",
+    "Rehearsal",
     "Session",
     "TargetName",
     "all_environments",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from xml.etree import ElementTree
 
 from deploykit.errors import Place
@@ -22,6 +23,17 @@ class ReportRow:
     promise: str
     measured: str
     verdict: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a longer run, such as `up`: how long it took and how it ended."""
+
+    name: str
+    outcome: Literal["done", "failed", "not run"]
+    seconds: float = 0.0
+    said: str = ""
+    """What came of it, in a few words."""
 
 
 def rows(report: Report, place_of: PlaceOf) -> tuple[ReportRow, ...]:
@@ -63,22 +75,43 @@ def _plain(verdict: Verdict, place: Place | None) -> dict[str, object]:
     }
 
 
-def as_junit(report: Report, place_of: PlaceOf, name: str = "deploykit") -> str:
-    """JUnit XML, as CI systems read it: a test suite of the stack, a case for each promise."""
+def as_junit(report: Report, place_of: PlaceOf, name: str = "deploykit", stages: Sequence[Stage] = ()) -> str:
+    """JUnit XML, as CI systems read it: a test suite with a case for each promise, and one with the stages."""
     told = counts(report)
-    numbers = {
-        "tests": str(len(report.verdicts)),
-        "failures": str(told["broken"]),
-        "errors": "0",
-        "skipped": str(told["not run"]),
-        "time": _seconds(sum(verdict.seconds for verdict in report.verdicts)),
-    }
-    suites = ElementTree.Element("testsuites", {"name": _xml(name), **numbers})
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": _xml(name), **numbers})
+    seconds = sum(verdict.seconds for verdict in report.verdicts)
+    suite = _suite(name, len(report.verdicts), told["broken"], told["not run"], seconds)
     for verdict in report.verdicts:
         _case(suite, verdict, place_of(verdict.check.spec_path), name)
-    ElementTree.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+    suites = [suite] if not stages else [suite, _stages(stages, name)]
+    total = ElementTree.Element("testsuites", {**suite.attrib, **_sums(suites)})
+    total.extend(suites)
+    ElementTree.indent(total)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(total, encoding="unicode") + "\n"
+
+
+def _suite(name: str, tests: int, failures: int, skipped: int, seconds: float) -> ElementTree.Element:
+    numbers = {"tests": str(tests), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
+    return ElementTree.Element("testsuite", {"name": _xml(name), **numbers, "time": _seconds(seconds)})
+
+
+def _sums(suites: Sequence[ElementTree.Element]) -> dict[str, str]:
+    whole = {key: str(sum(int(each.attrib[key]) for each in suites)) for key in ("tests", "failures", "skipped")}
+    return {**whole, "time": _seconds(sum(float(each.attrib["time"]) for each in suites))}
+
+
+def _stages(stages: Sequence[Stage], name: str) -> ElementTree.Element:
+    told = {outcome: sum(stage.outcome == outcome for stage in stages) for outcome in ("failed", "not run")}
+    seconds = sum(stage.seconds for stage in stages)
+    suite = _suite(f"{name}: deploykit ci", len(stages), told["failed"], told["not run"], seconds)
+    for stage in stages:
+        about = {"name": stage.name, "classname": _xml(f"{name}.ci"), "time": _seconds(stage.seconds)}
+        case = ElementTree.SubElement(suite, "testcase", about)
+        said = _xml(stage.said)
+        if stage.outcome == "failed":
+            ElementTree.SubElement(case, "failure", {"message": said, "type": "failed"}).text = said
+        elif stage.outcome == "not run":
+            ElementTree.SubElement(case, "skipped", {"message": said})
+    return suite
 
 
 def _case(suite: ElementTree.Element, verdict: Verdict, place: Place | None, name: str) -> None:
