@@ -221,14 +221,15 @@ def switch(client: DockerClient, names: Names, app: AppPlan, release: str, image
 def discard(
     client: DockerClient, names: Names, app: str, release: str, image: str, *, keep_layers: bool = False
 ) -> str:
-    """Nothing of a release is left: its containers, image, files and secrets."""
+    """Nothing of a release is left: its containers, image, files and secrets.
+
+    It is not whole any more from the first moment on, and its image goes last: so what a killed one leaves is found.
+    """
+    images.unfinish(client, names, app, release)
     for container in instances.found(client, names, app, release=release):
         containers.remove(container)
     end_probes(client, names)
-    images.remove(client, names, app, release, keep_layers=keep_layers)
     label = [names.mine["label"], f"{APP}={app}"]
-    for found in client.api.volumes(filters={"label": [*label, f"{RELEASE}={release}"]}).get("Volumes") or []:
-        client.api.remove_volume(found["Name"], force=True)
     there = {each["Name"] for each in client.api.volumes(filters={"label": label}).get("Volumes") or []}
     paths = {
         names.served(app): (f"{PREFIX}/releases/{app}", [release]),
@@ -244,6 +245,9 @@ def discard(
             [volumes.mount(names, volume, path) for volume, (path, _) in kept.items()],
             remove=[f"{path}/{name}" for path, each in kept.values() for name in each],
         )
+    for found in client.api.volumes(filters={"label": [*label, f"{RELEASE}={release}"]}).get("Volumes") or []:
+        client.api.remove_volume(found["Name"], force=True)
+    images.remove(client, names, app, release, keep_layers=keep_layers)
     return "removed"
 
 
