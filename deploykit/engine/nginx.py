@@ -173,20 +173,24 @@ class Front:
             EnvironmentLacks: the port is taken; nothing was changed.
             DeployFailed: nginx does not come up with it, or goes on with the old one.
         """
-        definition = self._definition(step.generation, desired)
         live = self.container()
+        definition = self._definition(step.generation, desired, live)
         running = live is not None and live.status == "running"
         if running and live is not None and live.labels.get(SHAPE) == definition.shape:
             return self._reload(live, step, desired)
         return self._replace(live, step, desired, definition)
 
-    def _definition(self, generation: str, desired: Desired) -> Definition:
-        if generation == desired.generation:
+    def _definition(self, generation: str, desired: Desired, live: Container | None) -> Definition:
+        """As it was staged: on the way back that is not what the spec says now."""
+        folder = f"{PREFIX}/nginx/{generation}"
+        if live is not None:
+            files = volumes.read(live, folder)
+        elif generation == desired.generation:
             return Definition.of(self.names, desired)
-        # The way back, to what may have had another port.
-        mounts = [volumes.mount(self.names, self.names.nginx_files, f"{PREFIX}/nginx", read_only=True)]
-        with volumes.opened(self.client, self.names, desired.plan.facts.images["nginx"], mounts) as container:
-            files = volumes.read(container, f"{PREFIX}/nginx/{generation}")
+        else:
+            mounts = [volumes.mount(self.names, self.names.nginx_files, f"{PREFIX}/nginx", read_only=True)]
+            with volumes.opened(self.client, self.names, desired.plan.facts.images["nginx"], mounts) as container:
+                files = volumes.read(container, folder)
         try:
             return Definition.from_json(json.loads(files[observing.MANIFEST])["container"])
         except (KeyError, ValueError, TypeError) as error:
@@ -224,9 +228,8 @@ class Front:
         """One container after the other; side by side where the new one listens elsewhere."""
         before = volumes.link_target(self.client, live, f"{PREFIX}/nginx/current") if live is not None else ""
         self._point(step.generation, desired, keep=before)
-        spare = f"{self.names.nginx}.next"
-        self._remove(spare)
-        new = containers.create(self.client, definition.wanted(self.names, "nginx", spare, command("current")))
+        self._remove(self._spare)
+        new = containers.create(self.client, definition.wanted(self.names, "nginx", self._spare, command("current")))
         stopped = False
         try:
             if live is not None and live.status == "running" and _same_address(live, definition):
@@ -258,6 +261,25 @@ class Front:
                 log_lines=containers.last_lines(new),
             )
         )
+
+    def adopted(self, name: str) -> bool:
+        """Whether that container took nginx's place: it serves, and what it was made to replace is gone already."""
+        import docker
+
+        if name != self._spare or self.container() is not None:
+            return False
+        try:
+            spare = self.client.containers.get(name)
+        except docker.errors.NotFound:
+            return False
+        self.names.refuse_foreign("container", name, spare.labels)
+        if spare.status == "running":
+            spare.rename(self.names.nginx)
+        return spare.status == "running"
+
+    @property
+    def _spare(self) -> str:
+        return f"{self.names.nginx}.next"
 
     def _remove(self, name: str) -> None:
         import docker

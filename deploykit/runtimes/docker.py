@@ -146,9 +146,10 @@ class DockerRuntime:
         raise TypeError(f"no such step: {step!r}")
 
     def _end_orphans(self, orphans: Sequence[str]) -> str:
-        for name in orphans:
+        ended = [name for name in orphans if not self.front.adopted(name)]
+        for name in ended:
             instances.remove_by_name(self.client, self.names, name)
-        return f"{len(orphans)} ended"
+        return f"{len(ended)} ended" + (", one took its place" if len(ended) < len(orphans) else "")
 
     def _prepare(self, desired: Desired) -> str:
         self.front.container()
