@@ -43,6 +43,21 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+FAILED: Mapping[type[Step], str] = {
+    EndOrphans: "what was left behind could not be removed",
+    PrepareBase: "the network and the volumes could not be made",
+    BuildRelease: "release {release} of {app} could not be built",
+    RunReleaseCommands: "the commands of release {release} of {app} could not be run",
+    StartMember: "{app}-{slot} could not be started",
+    SwitchRelease: "{app} could not be switched to release {release}",
+    StageNginx: "nginx's configuration could not be put in its place",
+    RunNginx: "nginx could not be told to run its configuration",
+    StopMember: "{app}-{slot} of release {release} could not be stopped",
+    DiscardRelease: "release {release} of {app} could not be removed",
+    StopNginx: "nginx could not be stopped",
+}
+"""What is told where the Engine did not do a step."""
+
 KEPT = ".kept"
 """Beside a folder of wheels that `deploykit wheels` fetched."""
 
@@ -105,7 +120,7 @@ class DockerRuntime:
     # --- changed ---
 
     def apply(self, step: Step, desired: Desired) -> str:
-        with connection.explained(f"the Engine refused a step ({type(step).__name__})"):
+        with connection.explained(FAILED[type(step)].format(**vars(step))):
             return self._apply(step, desired)
 
     def _apply(self, step: Step, desired: Desired) -> str:
