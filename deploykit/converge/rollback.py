@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from deploykit.errors import EnvironmentLacks, Problem, SpecError
@@ -10,9 +10,12 @@ from deploykit.plan import (
     AppPlan,
     Check,
     Desired,
+    DiscardRelease,
+    EndOrphans,
     Observed,
     Plan,
     Release,
+    RunNginx,
     Slot,
     StartMember,
     Step,
@@ -47,8 +50,15 @@ def chosen(observed: Observed, wanted: str) -> Release:
 
     Raises:
         SpecError: none does, several do, or it is the live one.
+        EnvironmentLacks: one does, and a part of it was removed or never finished.
     """
     found = [each for each in known(observed) if each.release.id.startswith(wanted)]
+    half = [f"{release} of {app}" for app, release in observed.incomplete if wanted and release.startswith(wanted)]
+    if half and not found:
+        raise EnvironmentLacks(
+            f"the release {half[0]} is not there any more as a whole, so nothing was changed",
+            hint="`deploykit releases` lists those that are; `deploykit up` on its commit builds it again",
+        )
     if len(found) != 1:
         ids = ", ".join(f"`{each.release.id}` ({each.release.app})" for each in known(observed) if not each.live)
         what = "several releases start" if found else "there is no release that starts"
@@ -74,16 +84,43 @@ def going_back(desired: Desired, observed: Observed, release: Release) -> tuple[
             f"the spec has no app `{app}` any more", hint="put it back into the spec, then deploykit up"
         ) from None
     _same_words(plan, release, observed)
+    if not observed.nginx.on_disk:
+        raise EnvironmentLacks("nginx has no configuration yet, so no release has served", hint="deploykit up")
     live = observed.live.get(app, "")
-    slots = sorted({member.slot for member in observed.members if member.app == app and member.release == live})
+    members = [member for member in observed.members if member.app == app and live in (member.release, "")]
+    slots = sorted({member.slot for member in members} or {slot.number for slot in plan.slots})
     running = {m.slot for m in observed.members if (m.app, m.release, m.state) == (app, release.id, "running")}
-    deploy: list[Step] = [StartMember("going back", app, slot, release.id) for slot in slots if slot not in running]
-    deploy.append(SwitchRelease("it is healthy", app, release.id, live))
-    retire = tuple(StopMember("an older release serves again", app, slot, live) for slot in slots if live)
     wanted = {**_live_releases(observed), app: release}
-    return Changes(tuple(deploy), retire), replace(
+    deploy: list[Step] = []
+    if observed.orphans:
+        deploy.append(EndOrphans("left behind by something that was killed", observed.orphans))
+    deploy += [StartMember("going back", app, slot, release.id) for slot in slots if slot not in running]
+    deploy.append(SwitchRelease("it is healthy", app, release.id, live))
+    deploy.extend(_nginx(observed))
+    return Changes(tuple(deploy), tuple(_retire(wanted, observed))), replace(
         desired, plan=_with_slots(desired.plan, plan, slots), generation=observed.nginx.on_disk, releases=wanted
     )
+
+
+def _nginx(observed: Observed) -> Iterator[Step]:
+    """nginx runs what is on disk, where something was killed or stopped meanwhile; its files stay as they are."""
+    seen = observed.nginx
+    if seen.state != "running":
+        yield RunNginx("it does not run", seen.on_disk, "start", seen.on_disk)
+    elif seen.live != seen.on_disk:
+        yield RunNginx(
+            "it does not run what is on disk", seen.on_disk, "reload" if seen.live else "replace", seen.on_disk
+        )
+
+
+def _retire(wanted: Mapping[str, Release], observed: Observed) -> Iterator[Step]:
+    """What of any other release runs or was left half built; it may be of an `up` that was killed."""
+    for member in observed.members:
+        if member.app in wanted and member.release != wanted[member.app].id:
+            yield StopMember("another release serves", member.app, member.slot, member.release)
+    for app, release in observed.incomplete:
+        if app not in wanted or wanted[app].id != release:
+            yield DiscardRelease("an interrupted run left it half built", app, release)
 
 
 def _same_words(plan: AppPlan, release: Release, observed: Observed) -> None:

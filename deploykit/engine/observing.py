@@ -80,9 +80,10 @@ def observe(client: DockerClient, names: Names, told: Callable[[Container], str]
         front = pool.submit(_nginx, client, seen.nginx, probes)
         members = tuple(pool.map(lambda each: member(each, probes), seen.instances))
         nginx = replace(front.result(), live=generation.result() if generation else "")
+        files = _released(seen.nginx)
     complete, half = images.listed(client, names)
     complete, gone = _with_volumes(names, complete, seen)
-    half += gone + _leftovers(seen, complete, half)
+    half += gone + _leftovers(seen, files, complete, half)
     apps = {labels[APP] for labels in seen.volumes.values() if APP in labels} | set(complete) | {m.app for m in members}
     return Observed(
         members=tuple(sorted(members, key=lambda each: (each.app, each.slot))),
@@ -111,11 +112,31 @@ def _with_volumes(
     return whole, gone
 
 
-def _leftovers(seen: Seen, complete: Mapping[str, list[Release]], half: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(app, release) of volumes whose release has no image."""
+def _leftovers(
+    seen: Seen,
+    files: set[tuple[str, str]],
+    complete: Mapping[str, list[Release]],
+    half: list[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """(app, release) of volumes and static files whose release has no image."""
     known = {(release.app, release.id) for found in complete.values() for release in found} | set(half)
     owners = {(labels[APP], labels[RELEASE]) for labels in seen.volumes.values() if RELEASE in labels}
-    return sorted(owners - known)
+    return sorted((owners | files) - known)
+
+
+def _released(nginx: Container | None) -> set[tuple[str, str]]:
+    """(app, release) of the static files that a running nginx has; none where nobody can be asked."""
+    import docker
+
+    if nginx is None or nginx.status != "running":
+        return set()
+    words = ["find", f"{PREFIX}/releases", "-mindepth", "2", "-maxdepth", "2", "-type", "d", "-printf", "%P\\n"]
+    try:
+        told: Any = nginx.exec_run(words)
+    except docker.errors.APIError:  # it ended just now
+        return set()
+    found = [line.split("/") for line in told.output.decode().splitlines()] if told.exit_code == 0 else []
+    return {(app, release) for app, release in found}
 
 
 def member(container: Container, probes: bool) -> Member:
