@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploykit.errors import EnvironmentLacks, Failure
-from deploykit.nginx_build import parse_build
+from deploykit.nginx_build import modules_folder, parse_build
 from deploykit.plan import NginxBuild
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -237,7 +237,9 @@ def describe_nginx(command: str) -> NginxBuild:
         done = subprocess.run(
             [command, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False
         )
-        return parse_build(done.stdout, command)
+        folder = modules_folder(done.stdout)
+        loadable = tuple(str(path) for path in Path(folder).glob("*.so")) if folder else ()
+        return parse_build(done.stdout, command, loadable)
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise EnvironmentLacks(f"{command} does not run: {error}") from error
 

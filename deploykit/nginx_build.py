@@ -44,10 +44,10 @@ FEATURES = frozenset({"threads", "file-aio", "pcre-jit", "debug", "compat", "str
 """Options of `configure` that are no modules by name and still say what a build can do."""
 
 
-def parse_build(text: str, command: str = "nginx") -> NginxBuild:
+def parse_build(text: str, command: str = "nginx", loadable: tuple[str, ...] = ()) -> NginxBuild:
     """The build that this output of `nginx -V` describes; `command` is how it is started.
 
-    A module that was built as `dynamic` is not among its modules: it would have to be loaded first.
+    A module that was built as `dynamic` is not among its modules: it would have to be loaded first, from `loadable`.
 
     Raises:
         ValueError: this is no such output.
@@ -66,7 +66,13 @@ def parse_build(text: str, command: str = "nginx") -> NginxBuild:
             modules.add(within[1])
         elif (feature := option.removeprefix("--with-")) in FEATURES:
             modules.add(feature)
-    return NginxBuild(version, frozenset(modules), command)
+    return NginxBuild(version, frozenset(modules), command, tuple(sorted(loadable)))
+
+
+def modules_folder(text: str) -> str:
+    """The folder on the target in which that nginx has modules to load; empty where this output names none."""
+    options = (option.partition("=") for option in _options(text))
+    return next((value for name, _, value in options if name == "--modules-path" and value.startswith("/")), "")
 
 
 def _options(text: str) -> list[str]:

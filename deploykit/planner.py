@@ -7,11 +7,24 @@ from collections.abc import Mapping
 
 from deploykit import app_servers, nginx, targets
 from deploykit.errors import Problem, SpecError
-from deploykit.plan import AppPlan, Facts, FilePlan, NginxBuild, Plan, Probe, SecretRef, SitePlan, Slot, TargetName
+from deploykit.nginx import FAIR_MODULE, FAIR_PACKAGE
+from deploykit.plan import (
+    AppPlan,
+    BalanceMethod,
+    Facts,
+    FilePlan,
+    NginxBuild,
+    Plan,
+    Probe,
+    SecretRef,
+    SitePlan,
+    Slot,
+    TargetName,
+)
 from deploykit.promises import promises
 from deploykit.routing import plan_sites
 from deploykit.sizing import workers_and_threads
-from deploykit.spec.model import App, Secret, Spec
+from deploykit.spec.model import App, Instance, Secret, Spec
 from deploykit.spec.short import SHELL_SYNTAX
 
 Listings = Mapping[str, tuple[str, ...]]
@@ -23,13 +36,16 @@ GRACE_SECONDS = 5.0
 REQUIREMENTS = ("requirements.txt", "requirements/production.txt", "requirements/prod.txt", "pyproject.toml")
 """What is taken where the spec names no requirements, the first that is there."""
 
-ASSUMED_MODULES = frozenset({"http_gzip_static", "http_stub_status", "http_ssl", "http_v2", "http_realip", "http_sub"})
+ASSUMED_MODULES = frozenset(
+    {"http_gzip_static", "http_stub_status", "http_ssl", "http_v2", "http_realip", "http_sub"}
+    | {f"http_upstream_{method}" for method in ("least_conn", "ip_hash", "random", "hash", "keepalive", "zone")}
+)
 
 
 def assumed_facts(spec: Spec) -> Facts:
     """What is taken where no target is asked: Debian 12's nginx and Python, two CPUs."""
     return Facts(
-        nginx=NginxBuild((1, 22, 1), ASSUMED_MODULES),
+        nginx=NginxBuild((1, 22, 1), ASSUMED_MODULES, loadable=(f"/usr/lib/nginx/modules/{FAIR_MODULE}",)),
         pythons={name: f"{app.python or '3.11'}.0" for name, app in spec.apps.items()},
         cpus=2,
         memory_bytes=4 << 30,
@@ -119,6 +135,8 @@ def _app(
     workers = app.app_server.workers or sizing.workers
     threads = app.app_server.threads or sizing.threads
     given = app.app_server.workers is not None and app.app_server.threads is not None
+    places = _places(name, app, facts)
+    method, key = _method(name, app, facts.nginx, problems)
     return AppPlan(
         name=name,
         source=app.source,
@@ -136,8 +154,11 @@ def _app(
         command=server.command(app, config),
         stop_signal=server.stop_signal,
         stop_grace_seconds=app.stop_grace_period or request_seconds + GRACE_SECONDS,
-        slots=_slots(name, app, facts),
-        balance=app.balance,
+        slots=tuple(slot for slot, instance in places if not instance.down),
+        vacant=tuple(slot for slot, instance in places if instance.down),
+        balance=method,
+        hash_key=key,
+        consistent=app.balance.consistent,
         environment=app.environment,
         secrets=tuple(_secret(key, secret) for key, secret in app.secrets.items()),
         env_file=app.env_file or "",
@@ -156,17 +177,33 @@ def _secret(name: str, secret: Secret) -> SecretRef:
 
 
 def _instances(app: App) -> int:
-    return len(app.instances)
+    return sum(not instance.down for instance in app.instances)
 
 
-def _slots(name: str, app: App, facts: Facts) -> tuple[Slot, ...]:
+def _places(name: str, app: App, facts: Facts) -> list[tuple[Slot, Instance]]:
     ports = facts.ports.get(name, ())
-    slots = []
+    places = []
     for number, instance in enumerate(app.instances, 1):
         unix = app.app_server.socket == "unix"
         address = f"unix:run/{name}/{number}.sock" if unix else f"127.0.0.1:{ports[number - 1]}"
-        slots.append(Slot(number, instance.weight, address))
-    return tuple(slots)
+        slot = Slot(number, instance.weight, address, instance.backup, instance.max_conns or 0)
+        places.append((slot, instance))
+    return places
+
+
+def _method(name: str, app: App, build: NginxBuild, problems: list[Problem]) -> tuple[BalanceMethod, str]:
+    """How the app's requests are spread, and by which key; a problem where the nginx that will run it can't."""
+    balance = app.balance
+    asked = balance.method
+    method: BalanceMethod = "hash" if asked is None or asked == "url_hash" else asked
+    at = f"apps.{name}.balance"
+    if method == "fair":
+        if not build.loads(FAIR_MODULE) and "http_upstream_fair" not in build.modules:
+            said = f"is not in this nginx ({build.version_text}): it is a module of somebody else's"
+            problems.append(Problem(at, said, f"use `least_conn`, or on Debian: apt install {FAIR_PACKAGE}"))
+    elif method != "round_robin" and f"http_upstream_{method}" not in build.modules:
+        problems.append(Problem(at, f"this nginx ({build.version_text}) was built without it", "use `round_robin`"))
+    return method, "$request_uri" if balance.method == "url_hash" else balance.hash or ""
 
 
 def _requirements(name: str, app: App, files: tuple[str, ...], problems: list[Problem]) -> str:

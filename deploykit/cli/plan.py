@@ -11,7 +11,7 @@ from deploykit.cli.words import bytes_text, plain, step_words
 
 if TYPE_CHECKING:
     from deploykit.converge import Session
-    from deploykit.plan import AppPlan, Desired, Observed, Release, Route, SitePlan, SpecPath, Step
+    from deploykit.plan import AppPlan, Desired, Observed, Release, Route, SitePlan, Slot, SpecPath, Step
 
 
 def plan(options: Options, target: Target = None, json: Json = False) -> int:
@@ -63,9 +63,16 @@ def _processes(session: Session, app: AppPlan) -> list[Row]:
 
 def _upstream(app: AppPlan) -> list[Row]:
     return [
-        [app.name if slot.number == 1 else "", slot.address, f"weight {slot.weight}", f"{app.server}, {app.protocol}"]
-        for slot in app.slots
+        [app.name if slot.number == 1 else "", slot.address, _share(app, slot), f"{app.server}, {app.protocol}"]
+        for slot in app.upstream
     ]
+
+
+def _share(app: AppPlan, slot: Slot) -> str:
+    if slot in app.vacant:
+        return "down: no instance, its place is kept"
+    most = f", at most {slot.max_conns} at a time" if slot.max_conns else ""
+    return ("backup" if slot.backup else f"weight {slot.weight}") + most
 
 
 def _site(session: Session, site: SitePlan) -> list[Row]:

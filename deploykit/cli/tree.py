@@ -80,7 +80,9 @@ def _facts(data: Mapping[str, Any]) -> Facts:
     nginx = data["nginx"]
     major, minor, patch = nginx["version"]
     return Facts(
-        nginx=NginxBuild((major, minor, patch), frozenset(nginx["modules"]), nginx["command"]),
+        nginx=NginxBuild(
+            (major, minor, patch), frozenset(nginx["modules"]), nginx["command"], tuple(nginx["loadable"])
+        ),
         pythons=dict(data["pythons"]),
         cpus=data["cpus"],
         memory_bytes=data["memory_bytes"],

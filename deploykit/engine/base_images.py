@@ -44,14 +44,17 @@ class Base:
 PYTHON_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata", "netbase", "media-types")
 """What Docker Hub's Python image has as well: Django asks for a time zone, others for names of ports and file types."""
 
+NGINX_PACKAGES = ("nginx", "libnginx-mod-http-upstream-fair")
+"""The module is loaded only where an app has `balance: fair`."""
+
 BASES: dict[Suite, tuple[Base, ...]] = {
     "bookworm": (
         Base("deploykit/python:3.11", PYTHON_PACKAGES, '["python3"]'),
-        Base("deploykit/nginx:1.22", ("nginx",), '["nginx", "-g", "daemon off;"]'),
+        Base("deploykit/nginx:1.22", NGINX_PACKAGES, '["nginx", "-g", "daemon off;"]'),
     ),
     "trixie": (
         Base("deploykit/python:3.13", PYTHON_PACKAGES, '["python3"]'),
-        Base("deploykit/nginx:1.26", ("nginx",), '["nginx", "-g", "daemon off;"]'),
+        Base("deploykit/nginx:1.26", NGINX_PACKAGES, '["nginx", "-g", "daemon off;"]'),
     ),
 }
 

@@ -14,7 +14,7 @@ from deploykit import disk
 from deploykit.engine import connection, containers
 from deploykit.engine.labels import Names
 from deploykit.errors import EnvironmentLacks, FailureError
-from deploykit.nginx_build import parse_build
+from deploykit.nginx_build import modules_folder, parse_build
 from deploykit.plan import NginxBuild
 from deploykit.runtimes import Stack
 from deploykit.spec.model import App, Spec
@@ -181,7 +181,7 @@ def nginx_build(client: DockerClient, stack: Stack, name: str) -> NginxBuild:
         EnvironmentLacks: it has none.
     """
     told = _remembered(client, stack, name, "nginx", _ask_nginx)
-    return NginxBuild(tuple(told["version"]), frozenset(told["modules"]), "nginx")
+    return NginxBuild(tuple(told["version"]), frozenset(told["modules"]), "nginx", tuple(told.get("loadable", ())))
 
 
 def _remembered(
@@ -212,8 +212,11 @@ def _ask_python(client: DockerClient, stack: Stack, name: str) -> dict[str, Any]
 
 
 def _ask_nginx(client: DockerClient, stack: Stack, name: str) -> dict[str, Any]:
-    build = parse_build(_said(client, stack, name, ["nginx", "-V"], "nginx"))
-    return {"version": build.version, "modules": sorted(build.modules)}
+    said = _said(client, stack, name, ["nginx", "-V"], "nginx")
+    folder = modules_folder(said)
+    loadable = _said(client, stack, name, ["find", folder, "-name", "*.so"], "modules of nginx") if folder else ""
+    build = parse_build(said, loadable=tuple(loadable.split()))
+    return {"version": build.version, "modules": sorted(build.modules), "loadable": build.loadable}
 
 
 def _said(client: DockerClient, stack: Stack, name: str, words: list[str], what: str) -> str:

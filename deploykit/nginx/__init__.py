@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from deploykit.nginx.configuration import files
+from deploykit.nginx.configuration import FAIR_MODULE, FAIR_PACKAGE, files
 
-__all__ = ["files"]
+__all__ = ["FAIR_MODULE", "FAIR_PACKAGE", "files"]

@@ -10,8 +10,12 @@ from deploykit.plan import AppPlan, Facts, FilePlan, Layout, Route, SitePlan
 CONNECTIONS = 4096
 """Per worker. 1,500 slow clients took all of the default 512 (measured); each costs well under a kilobyte."""
 
-METHODS = {"round_robin": "", "least_conn": "least_conn", "ip_hash": "ip_hash"}
-"""The spec's word to nginx's directive; round robin is what nginx does without one."""
+METHODS = {"round_robin": "", "random": "random two least_conn"}
+"""The plan's word to nginx's directive where that is another; round robin is what nginx does without one."""
+
+FAIR_MODULE = "ngx_http_upstream_fair_module.so"
+FAIR_PACKAGE = "libnginx-mod-http-upstream-fair"
+"""Debian's, with that file in it."""
 
 CACHE_HEADERS = {
     "immutable": '"public, max-age=31536000, immutable"',
@@ -41,6 +45,7 @@ def files(
         "listen": layout.listen,
         "sites": [site.name for site in sites],
         "has_counters": "http_stub_status" in facts.nginx.modules,
+        "load_modules": _load_modules(facts, apps),
     }
     reason = "every stack has nginx in front"
     return (
@@ -70,14 +75,33 @@ def host_header(facts: Facts, port: int) -> str:
     return "$host" if port in (80, 443) else f"$host:{port}"
 
 
+def _load_modules(facts: Facts, apps: tuple[AppPlan, ...]) -> list[str]:
+    """Paths of what has to be loaded for these apps."""
+    fair = facts.nginx.loads(FAIR_MODULE) if any(app.balance == "fair" for app in apps) else ""
+    return [fair] if fair else []
+
+
 def _upstream(app: AppPlan, facts: Facts) -> dict[str, object]:
     # A release is switched to by moving links, which open connections would not notice: they lead to the release
     # before until that is stopped, and its checks would be answered by it. With TCP nginx is reloaded anyway.
     keeps = _keeps_connections(app)
     return {
         "name": app.name,
-        "method": METHODS[app.balance],
-        "slots": [{"address": slot.address, "weight": slot.weight} for slot in app.slots],
+        "method": METHODS.get(app.balance, app.balance),
+        "hash_key": app.hash_key,
+        "consistent": app.consistent,
+        # The module of `fair` keeps the state of its members in a memory of its own, and refuses a zone.
+        "has_zone": app.balance != "fair",
+        "slots": [
+            {
+                "address": slot.address,
+                "weight": slot.weight,
+                "backup": slot.backup,
+                "down": slot in app.vacant,
+                "max_conns": slot.max_conns,
+            }
+            for slot in app.upstream
+        ],
         # Twice the threads of an instance is more than its workers can hold busy.
         "keepalive": min(64, 2 * app.workers * app.threads * len(app.slots)) if keeps else 0,
         "keepalive_off": app.protocol == "http" and not keeps and facts.nginx.version >= (1, 29, 7),

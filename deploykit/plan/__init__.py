@@ -38,10 +38,11 @@ from deploykit.plan.steps import (
     StopNginx,
     SwitchRelease,
 )
-from deploykit.plan.words import SpecPath, TargetName
+from deploykit.plan.words import BalanceMethod, SpecPath, TargetName
 
 __all__ = [
     "AppPlan",
+    "BalanceMethod",
     "BuildRelease",
     "Check",
     "Desired",

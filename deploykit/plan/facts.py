@@ -15,6 +15,12 @@ class NginxBuild:
     """Names such as `http_gzip_static`, without `--with-` and `_module`."""
     command: str = "nginx"
     """How it is started on the target: a name on PATH or a path."""
+    loadable: tuple[str, ...] = ()
+    """Paths of the modules that it could load, absolute on the target, sorted."""
+
+    def loads(self, file: str) -> str:
+        """The path of the module in that file, such as `ngx_stream_module.so`; empty where it can't load it."""
+        return next((path for path in self.loadable if path.rpartition("/")[2] == file), "")
 
     @property
     def version_text(self) -> str:

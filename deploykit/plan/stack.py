@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deploykit.plan.facts import Facts
-from deploykit.plan.words import SpecPath, TargetName
+from deploykit.plan.words import BalanceMethod, SpecPath, TargetName
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,10 @@ class Slot:
     weight: int
     address: str
     """As nginx's `server` wants it: `unix:run/web/1.sock` or `127.0.0.1:8101`."""
+    backup: bool = False
+    """Gets requests only while none of the others can be reached."""
+    max_conns: int = 0
+    """The most requests it may have at a time; 0 for as many as come."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class AppPlan:
     """The signal after which the server finishes its requests and ends, such as `TERM`."""
     stop_grace_seconds: float
     slots: tuple[Slot, ...]
-    balance: Literal["round_robin", "least_conn", "ip_hash"]
+    """Those that have an instance, by number."""
+    balance: BalanceMethod
     environment: Mapping[str, str]
     secrets: tuple[SecretRef, ...]
     env_file: str
@@ -139,6 +144,17 @@ class AppPlan:
     """Folders in the source that nginx serves; may be filled by the release commands."""
     probe: Probe
     spec_path: SpecPath
+    vacant: tuple[Slot, ...] = ()
+    """Slots without an instance that keep their places in the upstream, so that clients of the others stay."""
+    hash_key: str = ""
+    """With `hash`: text with nginx's variables."""
+    consistent: bool = False
+    """With `hash`: few keys move where a slot comes or goes."""
+
+    @property
+    def upstream(self) -> tuple[Slot, ...]:
+        """Every slot in the order of the upstream, with and without an instance."""
+        return tuple(sorted((*self.slots, *self.vacant), key=lambda slot: slot.number))
 
 
 @dataclass(frozen=True)

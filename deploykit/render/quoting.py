@@ -35,6 +35,14 @@ def nginx_path(value: object) -> str:
     return _nginx_quoted(_printable(value, "nginx"))
 
 
+def nginx_variables(value: object) -> str:
+    """One nginx parameter in which `$NAME` is meant as nginx's variable; anything that would need quotes is refused."""
+    text = _printable(value, "nginx")
+    if not re.fullmatch(r"(\$[A-Za-z0-9_]+|[A-Za-z0-9_./:|-])+", text) or len(text) > 4000:
+        raise Unquotable("should be variables of nginx with letters, digits and `_./:|-` between them")
+    return text
+
+
 def _nginx_quoted(text: str) -> str:
     if len(text.encode()) > 4000:
         raise Unquotable("nginx takes parameters of at most 4095 bytes")
@@ -87,6 +95,7 @@ def shell(value: object) -> str:
 FILTERS = {
     "nginx": nginx,
     "nginx_path": nginx_path,
+    "nginx_variables": nginx_variables,
     "python": python,
     "uwsgi": uwsgi,
     "json": json_text,

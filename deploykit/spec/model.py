@@ -17,6 +17,7 @@ from deploykit.spec.values import (
     Duration,
     Entrypoint,
     EnvironmentKey,
+    HashKey,
     HostName,
     ImageName,
     Listen,
@@ -66,6 +67,31 @@ class Instance(Model):
     """One member of the app's upstream."""
 
     weight: WholeNumber = Field(1, ge=1, le=1000, description="Its share of the requests, relative to the others.")
+    backup: bool = Field(False, description="Gets requests only while none of the others can be reached.")
+    down: bool = Field(
+        False,
+        description="Does not run; its place is kept, so that with `ip_hash` or `hash` the others' clients stay.",
+    )
+    max_conns: WholeNumber | None = Field(
+        None, ge=1, le=65535, description="The most requests it may have at a time. Default: as many as come."
+    )
+
+
+class Balance(Model):
+    """How nginx spreads requests over the instances. Short form: just the method."""
+
+    method: Literal["round_robin", "least_conn", "ip_hash", "random", "fair", "url_hash"] | None = Field(
+        None,
+        description="`round_robin`: in turns; `least_conn`: the least busy; `ip_hash`: by the first three parts of "
+        "the client's address; `random`: the less busy of two; `url_hash`: by the address of the page; `fair`: the "
+        "least busy by a module of its own (Debian: libnginx-mod-http-upstream-fair).",
+    )
+    hash: HashKey | None = Field(
+        None, description="Instead of a method: by any text with variables of nginx.", examples=["$cookie_session"]
+    )
+    consistent: bool = Field(
+        False, description="With `hash` or `url_hash`: where an instance comes or goes, few of the others' keys move."
+    )
 
 
 class Healthcheck(Model):
@@ -116,10 +142,11 @@ class App(Model):
     )
     instances: Annotated[tuple[Instance, ...], Count(64)] = Field(
         (Instance(),),  # type: ignore[call-arg]
-        description="The members of its upstream: a number, or a list of mappings with a `weight`. Default: 1.",
+        description="The members of its upstream: a number, or a list of mappings such as `{weight: 3}`. Default: 1.",
     )
-    balance: Literal["round_robin", "least_conn", "ip_hash"] = Field(
-        "round_robin", description="How nginx spreads requests over the instances."
+    balance: Annotated[Balance, Short("method", "the name of a method")] = Field(
+        Balance(method="round_robin"),  # type: ignore[call-arg]
+        description="How nginx spreads requests over the instances: a method, or a mapping. Default: round_robin.",
     )
     healthcheck: Annotated[Healthcheck, Short("path", "a path such as `/healthz`")] | None = Field(
         None, description="A path or a mapping. Default: `/` answers with anything below 500."

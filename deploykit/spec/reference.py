@@ -21,6 +21,7 @@ SECTIONS = (
     ("", "", "The whole file"),
     ("App", "apps.NAME", "An app"),
     ("AppServer", "apps.NAME.app_server", "What runs it"),
+    ("Balance", "apps.NAME.balance", "How requests are spread"),
     ("Instance", "apps.NAME.instances[N]", "One instance"),
     ("Healthcheck", "apps.NAME.healthcheck", "Whether it is healthy"),
     ("Secret", "apps.NAME.secrets.VARIABLE", "A secret"),

@@ -143,6 +143,7 @@ def _sentence(kind: str, value: object, written: object, limits: Mapping[str, An
         return "should not be empty", ""
     wanted = {
         "string_type": "text",
+        "bool_type": "`true` or `false`",
         "tuple_type": "a list",
         "dict_type": "a mapping",
         "mapping_type": "a mapping",

@@ -56,7 +56,7 @@ class Short(_Form):
     def schema(self, long: dict[str, Any]) -> dict[str, Any]:
         own: dict[str, Any] = long["properties"][self.key]
         text = next(one for one in own.get("anyOf", [own]) if one.get("type") != "null")
-        return {key: text[key] for key in ("type", "pattern") if key in text}
+        return {key: text[key] for key in ("type", "pattern", "enum") if key in text}
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,33 @@ Entrypoint = named(
     r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*(\(\))?",
     "should be `package.module:callable`",
 )
+HASHED = re.compile(
+    r"request_uri|uri|args|host|remote_addr|binary_remote_addr|remote_user|arg_[a-z0-9_]+|cookie_[A-Za-z0-9_]+|"
+    r"http_[a-z0-9_]+",
+    re.ASCII,
+)
+"""Names of nginx's variables that tell one request from another before it is sent on."""
+
+
+def _hash_key(value: object) -> object:
+    text = _text(value)
+    should = "should be text with variables of nginx, such as `$cookie_session`"
+    if not isinstance(text, str):
+        raise ValueError(f"{should}, not {shown(text)}")
+    _no_control_characters(text)
+    names = re.findall(r"\$([A-Za-z0-9_]*)", text)
+    if not names or not re.fullmatch(r"[$A-Za-z0-9_./:|-]+", text, re.ASCII):
+        raise ValueError(f"{should}, not {shown(text)}")
+    for name in names:
+        if not HASHED.fullmatch(name):
+            hint = "there is `$request_uri`, `$uri`, `$args`, `$arg_NAME`, `$cookie_NAME`, `$http_NAME`, `$remote_addr`"
+            raise Hinted(f"has `${name}`, which tells no request from another", hint)
+    return text
+
+
+HashKey = Annotated[
+    str, BeforeValidator(_hash_key), _schema(type="string", pattern=r"^[A-Za-z0-9_./:|-]*\$[$A-Za-z0-9_./:|-]+$")
+]
 PythonVersion = named(r"3\.[0-9]{1,2}", "should be a version such as `3.12`", schema_type=TEXT_OR_NUMBER)
 HostName = named(
     r"(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",

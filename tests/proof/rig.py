@@ -78,7 +78,8 @@ http {
     METHOD
     zone web 64k;
     server unix:run/web/1.sock weight=WEIGHT;
-    server unix:run/web/2.sock;
+    server unix:run/web/2.sock SECOND;
+    THIRD
   }
   server {
     listen HOST:PORT default_server;
@@ -162,6 +163,12 @@ class Stand:
     config: str = ""
     balance: str = "round_robin"
     weights: tuple[int, int] = (3, 1)
+    hash_key: str = ""
+    consistent: bool = False
+    has_backup: bool = False
+    """The second member is a backup."""
+    has_vacant: bool = False
+    """There is a third slot, without an instance."""
     user: str = "root" if os.geteuid() == 0 else str(os.geteuid())
     site_names: tuple[str, ...] = ("shop.test", "*.shop.test", "localhost")
     listen_host: str = "127.0.0.1"
@@ -201,7 +208,9 @@ class Stand:
     @property
     def text(self) -> str:
         """nginx's configuration."""
-        method = {"round_robin": "", "ip_hash": "ip_hash;", "least_conn": "least_conn;"}[self.balance]
+        hashed = f"hash {self.hash_key}{' consistent' if self.consistent else ''};"
+        methods = {"round_robin": "", "random": "random two least_conn;", "hash": hashed}
+        method = methods.get(self.balance, f"{self.balance};")
         known = {
             "GENERATION": GENERATION,
             "HOST": self.shown_host,
@@ -209,6 +218,8 @@ class Stand:
             "FOLDER": "releases/web/current/code/static/",
             "METHOD": method,
             "WEIGHT": str(self.weights[0]),
+            "SECOND": "backup" if self.has_backup else "",
+            "THIRD": "server unix:run/web/3.sock down;" if self.has_vacant else "",
         }
         text = self.config
         for name, value in known.items():
@@ -257,7 +268,10 @@ class Stand:
         return Desired(plan, files, GENERATION, {"web": Release("web", RELEASE, {})})
 
     def _app(self) -> AppPlan:
-        slots = tuple(Slot(n, weight, f"unix:run/web/{n}.sock") for n, weight in enumerate(self.weights, 1))
+        slots = tuple(
+            Slot(n, weight, f"unix:run/web/{n}.sock", backup=self.has_backup and n == 2)
+            for n, weight in enumerate(self.weights, 1)
+        )
         return AppPlan(
             name="web",
             source=".",
@@ -285,6 +299,9 @@ class Stand:
             static_folders=("static",),
             probe=Probe("/healthz", "shop.test", (200, 399), "hello", 2.0, 2, 5.0),
             spec_path=("apps", "web"),
+            vacant=(Slot(3, 1, "unix:run/web/3.sock"),) if self.has_vacant else (),
+            hash_key=self.hash_key,
+            consistent=self.consistent,
         )
 
     @contextmanager

@@ -29,14 +29,19 @@ def stand(tmp_path: Path, members: tuple[Path, int]) -> Stand:
     return Stand(tmp_path, *members)
 
 
+KEYS = ("$request_uri", "$uri", "$arg_user", "$cookie_session", "$http_x_tenant", "$binary_remote_addr", "$host/$args")
+
+
 def only(stand: Stand, kind: str) -> Verdict:
     (verdict,) = stand.proved(kind=kind).verdicts
     return verdict
 
 
-@pytest.mark.parametrize("balance", ["round_robin", "ip_hash", "least_conn"])
+@pytest.mark.parametrize(
+    "balance", ["round_robin", "ip_hash", "least_conn", "random", *(f"hash {key}" for key in KEYS)]
+)
 def test_every_promise_is_kept_by_a_stack_that_keeps_it(stand: Stand, balance: str) -> None:
-    stand.balance = balance
+    stand.balance, _, stand.hash_key = balance.partition(" ")
     report = stand.proved()
     assert {v.check.promise: (v.verdict, v.measured) for v in report.verdicts if v.verdict != "kept"} == {}
 
@@ -105,7 +110,7 @@ def test_weights_are_exact_where_nobody_else_is_there(stand: Stand) -> None:
 
 def test_every_kind_of_check_is_used(stand: Stand) -> None:
     used = set()
-    for stand.balance in ("round_robin", "ip_hash", "least_conn"):
+    for stand.balance in ("round_robin", "ip_hash", "least_conn", "hash"):
         used |= {check.kind for check in stand.desired().plan.checks}
     assert used == set(checks.kinds())
 
@@ -139,10 +144,10 @@ BROKEN_BY_CONFIGURATION = {
     "weights are ignored": ("weights", "weight=WEIGHT", "weight=1"),
     "weights are turned around": (
         "weights",
-        "weight=WEIGHT;\n    server unix:run/web/2.sock;",
+        "weight=WEIGHT;\n    server unix:run/web/2.sock SECOND;",
         "weight=1;\n    server unix:run/web/2.sock weight=3;",
     ),
-    "a member gets nothing": ("weights", "2.sock;", "2.sock down;"),
+    "a member gets nothing": ("weights", "2.sock SECOND;", "2.sock down;"),
     "the body limit is a byte too high": ("body_limit", "client_max_body_size 10k", "client_max_body_size 10241"),
     "the body limit is a byte too low": ("body_limit", "client_max_body_size 10k", "client_max_body_size 10239"),
     "the body limit is nginx's own": ("body_limit", "client_max_body_size 10k;", ""),
@@ -253,9 +258,64 @@ def test_other_weights_under_ip_hash_are_seen_by_the_spread_alone(stand: Stand) 
 
 def test_a_member_that_least_conn_never_reaches_is_seen(stand: Stand) -> None:
     stand.balance = "least_conn"
-    stand.breaks("2.sock;", "2.sock backup;")
-    verdict = only(stand, "least_conn")
+    stand.breaks("2.sock SECOND;", "2.sock backup;")
+    verdict = only(stand, "reached")
     assert (verdict.verdict, verdict.measured) == ("broken", "40/0 of 40 one after the other")
+
+
+def test_a_backup_gets_nothing_while_the_others_answer(stand: Stand) -> None:
+    stand.has_backup = True
+    assert only(stand, "weights").measured == "40/0 of 40"
+    stand.balance = "least_conn"
+    assert only(stand, "reached").verdict == "kept"
+
+
+def test_a_backup_that_takes_its_turns_is_seen(stand: Stand) -> None:
+    stand.has_backup = True
+    stand.breaks("SECOND", "")
+    assert only(stand, "weights").verdict == "broken"
+    stand.balance = "least_conn"
+    assert only(stand, "reached").verdict == "broken"
+
+
+def test_a_member_that_random_never_reaches_is_seen(stand: Stand) -> None:
+    stand.balance = "random"
+    stand.breaks("2.sock SECOND;", "2.sock down;")
+    assert only(stand, "reached").verdict == "broken"
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("method", ["", "random;", "ip_hash;", "hash $request_id;"])
+def test_clients_see_that_there_is_no_hash(stand: Stand, key: str, method: str) -> None:
+    stand.balance, stand.hash_key = "hash", key
+    stand.breaks("METHOD", method)
+    verdict = only(stand, "hashed")
+    # Of IPv4 clients in networks of their own, ip_hash makes the same promise.
+    wanted = "kept" if (key, method) == ("$binary_remote_addr", "ip_hash;") else "broken"
+    assert verdict.verdict == wanted, verdict.measured
+
+
+def test_a_consistent_hash_keeps_its_promise(stand: Stand) -> None:
+    stand.balance, stand.hash_key, stand.consistent = "hash", "$request_uri", True
+    assert only(stand, "hashed").verdict == "kept"
+
+
+def test_a_key_that_nobody_can_make_up_is_not_measured(stand: Stand) -> None:
+    stand.balance, stand.hash_key = "hash", "$remote_user"
+    verdict = only(stand, "hashed")
+    assert (verdict.verdict, verdict.measured) == ("not run", "requests with another $remote_user can't be made up")
+
+
+def test_clients_of_others_stay_where_a_place_without_an_instance_is_kept(stand: Stand) -> None:
+    stand.balance, stand.has_vacant = "ip_hash", True
+    verdict = only(stand, "spread")
+    assert verdict.verdict == "kept" and verdict.measured.endswith("as predicted"), verdict.measured
+
+
+def test_a_place_that_is_not_kept_is_seen(stand: Stand) -> None:
+    stand.balance, stand.has_vacant = "ip_hash", True
+    stand.breaks("THIRD", "")
+    assert only(stand, "spread").verdict == "broken"
 
 
 def test_a_check_of_the_spec_that_fails_is_seen(stand: Stand) -> None:
