@@ -18,8 +18,9 @@ ALWAYS_LEFT_OUT = (
     ".svn",
     "node_modules",
     "deploykit.yaml",
+    "deploykit.lock",
 )
-"""Names that never go into a release, at any depth: history, secrets, the spec, what deploykit and interpreters make.
+"""Names that never go into a release, at any depth: history, secrets, the spec and its lock, what tools make.
 
 An edit of the spec makes a new release where it changes what the app is run with, not by being an edit.
 """

@@ -20,7 +20,7 @@ ORDER = (
     ("errors", "registry", "wire", "disk"),
     ("spec",),
     ("plan",),
-    ("source", "secrets", "secret_commands", "releases", "provenance"),
+    ("source", "secrets", "secret_commands", "releases", "provenance", "lockfile"),
     ("detection", "frameworks", "app_servers", "nginx", "nginx_build"),
     ("targets",),
     ("sizing", "routing", "promises", "planner"),

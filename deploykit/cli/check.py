@@ -106,12 +106,16 @@ def _read(options: Options, environment: str, target: str | None, strict: bool) 
     from deploykit import converge, planner, targets
 
     spec, source = converge.read_spec(options.file, environment)
-    facts = planner.assumed_facts(spec)
+    lock = converge.Lock(spec, source)
     # Without a target the spec is right where it is right for one; `up` takes another only for a reason it tells.
-    chosen = target or spec.target
+    chosen = target or spec.target or (lock.entry.target if lock.entry is not None else None)
     refused: dict[str, SpecError] = {}
     urls: tuple[str, ...] = ()
     for name in (chosen,) if chosen else tuple(reversed(targets.REGISTRY.names())):
+        facts, words = lock.facts(name)
+        if words and (facts is not None or chosen):
+            options.console.talk(f"{environment}: {words}", "dim")
+        facts = facts or planner.assumed_facts(spec)
         try:
             plan = converge.plan_spec(spec, source, source.path.resolve().parent, facts, name)
         except SpecError as error:

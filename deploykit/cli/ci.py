@@ -11,6 +11,7 @@ import typer
 from deploykit.cli import check as checking
 from deploykit.cli import reach
 from deploykit.cli.allow import Allow, allowed
+from deploykit.cli.locked import locked_facts
 from deploykit.cli.options import Json, Options, Target
 from deploykit.cli.progress import open_progress
 from deploykit.cli.report import show_report
@@ -123,7 +124,8 @@ class _Run:
         there = tree.read(folder)
         if there.facts is None:
             raise SpecError(Problem("", f"`{folder}` holds nothing that was rendered", f"deploykit render -o {folder}"))
-        _plan, files, _generation = session.rendered(there.facts)
+        facts = locked_facts(session, self.options.console, demanded=False)
+        _plan, files, _generation = session.rendered(facts or there.facts)
         drift = tree.drift(there, files)
         if not drift:
             said = f"{folder} is what the spec gives: {count_text(len(files), 'file')}"

@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.cli import reach
+from deploykit.cli.locked import Locked, locked_facts
 from deploykit.cli.options import Json, Options, Target
 from deploykit.cli.tables import Cell, Row, table
 from deploykit.cli.words import bytes_text, plain, step_words
+from deploykit.errors import EnvironmentLacks
 
 if TYPE_CHECKING:
     from deploykit.converge import Session
-    from deploykit.plan import AppPlan, Desired, Observed, Release, Route, SitePlan, Slot, SpecPath, Step
+    from deploykit.plan import (
+        AppPlan,
+        Desired,
+        Observed,
+        Plan,
+        Release,
+        RenderedFile,
+        Route,
+        SitePlan,
+        Slot,
+        SpecPath,
+        Step,
+    )
 
 
-def plan(options: Options, target: Target = None, json: Json = False) -> int:
+@dataclass(frozen=True)
+class _Live:
+    """What `up` would do on the target as it is."""
+
+    desired: Desired
+    observed: Observed
+    steps: tuple[Step, ...]
+
+
+def plan(options: Options, target: Target = None, locked: Locked = False, json: Json = False) -> int:
     """Show what would be made and done, with reasons.
 
-    Files, processes, upstreams, sites, releases and steps. Changes nothing.
+    Files, processes, upstreams, sites, releases and steps. Changes nothing, so it asks nothing; `up` shows the steps
+    of a named environment and asks. With a lock file the target may be out of reach: then no steps are shown.
     """
     console = options.console
     session = reach.session(options, target)
-    changes, desired, observed = session.changes(probes=False)
+    facts = locked_facts(session, console, locked)
+    live, why_not = _looked_at(session, needed=facts is None)
+    if facts is not None:
+        shown, files, generation = session.rendered(facts)
+    elif live is not None:
+        shown, files, generation = live.desired.plan, live.desired.files, live.desired.generation
+    if live is not None and session.lock.file is not None:
+        session.lock.compare(live.desired.plan.facts, session.target, console.talk, strictly=False)
     if json:
-        console.answer_json(_as_json(session, desired, changes.steps))
+        console.answer_json(_as_json(session, shown, files, generation, live, why_not))
         return 0
     sections: list[tuple[str, list[Row]]] = [
-        ("files", [_file(session, file.path, file.reason, file.spec_path) for file in desired.files]),
-        ("processes", [row for app in desired.plan.apps for row in _processes(session, app)]),
-        ("upstreams", [row for app in desired.plan.apps for row in _upstream(app)]),
-        ("sites", [row for site in desired.plan.sites for row in _site(session, site)]),
-        ("releases", [_release(release, observed) for _, release in sorted(desired.releases.items())]),
-        ("steps", [_step(step) for step in changes.steps]),
+        ("files", [_file(session, file.path, file.reason, file.spec_path) for file in files]),
+        ("processes", [row for app in shown.apps for row in _processes(session, app)]),
+        ("upstreams", [row for app in shown.apps for row in _upstream(app)]),
+        ("sites", [row for site in shown.sites for row in _site(session, site)]),
     ]
+    if live is not None:
+        releases = [_release(release, live.observed) for _, release in sorted(live.desired.releases.items())]
+        sections += [("releases", releases), ("steps", [_step(step) for step in live.steps])]
     for title, rows in sections:
         if rows:
             console.answer(title, "bold")
             console.answer(table(rows, width=console.width, indent="  "))
             console.answer()
-    if not changes.steps:
+    if live is None:
+        console.answer(f"what would be done is not known here: {why_not}")
+    elif not live.steps:
         console.answer("nothing to do: what runs is what the spec says")
     return 0
+
+
+def _looked_at(session: Session, *, needed: bool) -> tuple[_Live | None, str]:
+    """What is there and what would be done; where that is not `needed` and the target is out of reach, why."""
+    try:
+        changes, desired, observed = session.changes(probes=False)
+    except EnvironmentLacks as error:
+        if needed:
+            raise
+        return None, error.failure.what
+    return _Live(desired, observed, changes.steps), ""
 
 
 def _line(session: Session, path: SpecPath) -> Cell:
@@ -103,20 +149,23 @@ def _step(step: Step) -> Row:
     return [Cell(verb, "cyan"), subject, Cell(step.cause, "dim")]
 
 
-def _as_json(session: Session, desired: Desired, steps: tuple[Step, ...]) -> object:
+def _as_json(
+    session: Session, shown: Plan, files: tuple[RenderedFile, ...], generation: str, live: _Live | None, why_not: str
+) -> object:
     return {
         "name": session.spec.name,
         "target": session.target,
         "why_target": session.why_target,
-        "facts": plain(desired.plan.facts),
+        "facts": plain(shown.facts),
         "files": [
             {"path": file.path, "digest": file.digest, "reason": file.reason, "spec_path": plain(file.spec_path)}
-            for file in desired.files
+            for file in files
         ],
-        "apps": plain(desired.plan.apps),
-        "sites": plain(desired.plan.sites),
-        "checks": plain(desired.plan.checks),
-        "generation": desired.generation,
-        "releases": plain(desired.releases),
-        "steps": plain(steps),
+        "apps": plain(shown.apps),
+        "sites": plain(shown.sites),
+        "checks": plain(shown.checks),
+        "generation": generation,
+        "releases": plain(live.desired.releases) if live is not None else None,
+        "steps": plain(live.steps) if live is not None else None,
+        "why_no_steps": why_not,
     }

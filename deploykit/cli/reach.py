@@ -31,6 +31,13 @@ def session(options: Options, target: str | None) -> Session:
     return opened
 
 
+def shown(path: Path) -> str:
+    """A path as messages say it."""
+    from deploykit.spec.load import shown_path
+
+    return shown_path(path)
+
+
 def known_target(target: str | None) -> TargetName | None:
     """The same name.
 

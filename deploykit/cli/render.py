@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploykit.cli import reach
+from deploykit.cli.locked import Locked, locked_facts
 from deploykit.cli.options import Options, Target
 from deploykit.cli.words import count_text
 from deploykit.errors import Problem, SpecError
 
 if TYPE_CHECKING:
     from deploykit.cli.console import Console
+    from deploykit.plan import Facts
 
 
 def render(
@@ -29,10 +31,12 @@ def render(
     assumed: Annotated[
         bool, typer.Option("--assumed", help="For an assumed machine (Debian 12, 2 CPUs) instead of the one here.")
     ] = False,
+    locked: Locked = False,
 ) -> int:
     """Write every generated file as it will lie on the target.
 
-    The same spec and facts give the same bytes. `--check` renders for the facts that the folder was rendered for.
+    The same spec and facts give the same bytes. The facts are those of the lock file; else `--check` takes those that
+    the folder was rendered for, and everything else asks the target.
     """
     if output is None and (check or diff):
         raise SpecError(Problem("", "`--check` and `--diff` compare with a folder", "add `-o DIR`"))
@@ -42,7 +46,11 @@ def render(
     console = options.console
     there = tree.read(output) if output is not None else None
     session = reach.session(options, target)
-    facts = planner.assumed_facts(session.spec) if assumed else there.facts if there is not None and check else None
+    if assumed:
+        facts: Facts | None = planner.assumed_facts(session.spec)
+    else:
+        facts = locked_facts(session, console, locked)
+        facts = there.facts if facts is None and check and there is not None else facts
     plan, files, _generation = session.rendered(facts)
     if there is None:
         for file in files:

@@ -9,6 +9,7 @@ import typer
 
 from deploykit.cli import reach
 from deploykit.cli.allow import Allow, allowed
+from deploykit.cli.locked import Locked
 from deploykit.cli.options import Json, Options, Target
 from deploykit.cli.progress import open_progress
 from deploykit.cli.report import show_report
@@ -21,6 +22,7 @@ def test(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the report as JUnit XML as well.")
     ] = None,
+    locked: Locked = False,
     json: Json = False,
 ) -> int:
     """Measure what the spec promises on what runs.
@@ -31,7 +33,7 @@ def test(
     console = options.console
     session = reach.session(options, target)
     with open_progress(console) as progress:
-        report = session.test(progress, effects)
+        report = session.test(progress, effects, locked=locked)
     if junit is not None:
         from deploykit import disk
         from deploykit.proof.report import as_junit

@@ -9,6 +9,7 @@ import typer
 
 from deploykit.cli import reach
 from deploykit.cli.allow import Allow, allowed
+from deploykit.cli.locked import Locked
 from deploykit.cli.options import Json, Options, Target
 from deploykit.cli.progress import PlainProgress, open_progress
 from deploykit.cli.report import show_report
@@ -26,6 +27,7 @@ def up(
     target: Target = None,
     allow: Allow = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before changing a named environment.")] = False,
+    locked: Locked = False,
     json: Json = False,
 ) -> int:
     """Make what runs the same as the spec, and check it.
@@ -46,7 +48,7 @@ def up(
     try:
         with open_progress(console) as progress:
             agree = functools.partial(_agree, options, progress) if asks else None
-            outcome = session.up(progress, effects, agree)
+            outcome = session.up(progress, effects, agree, locked=locked)
     except (converge.BrokenAtFirst, converge.RefusedByChecks) as error:
         if json:
             console.answer_json({"name": session.spec.name, "changed": True, **_checks(session, error.report)})

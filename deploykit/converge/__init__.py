@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploykit.converge.locking import Lock, written_down
 from deploykit.converge.opening import all_environments, open_stack, read_spec
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
 from deploykit.converge.record import Record, down_recorded, recorded, recorded_runtime
@@ -15,6 +16,7 @@ __all__ = [
     "ALL_EFFECTS",
     "BrokenAtFirst",
     "Known",
+    "Lock",
     "Outcome",
     "Progress",
     "Record",
@@ -31,4 +33,5 @@ __all__ = [
     "recorded",
     "recorded_runtime",
     "unknown_environment",
+    "written_down",
 ]

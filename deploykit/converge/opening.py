@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from deploykit.converge.locking import Lock
 from deploykit.converge.record import Record
 from deploykit.converge.session import Session
 from deploykit.plan import TargetName
@@ -41,23 +42,35 @@ def _found(path: Path | None) -> Path:
     return path if path is not None else find_spec(Path.cwd())
 
 
-def open_stack(path: Path | None, target: str | None, tell: Callable[[str], None], environment: str = LOCAL) -> Session:
+def open_stack(
+    path: Path | None,
+    target: str | None,
+    tell: Callable[[str], None],
+    environment: str = LOCAL,
+    *,
+    without_lock: bool = False,
+) -> Session:
     """A session on the stack of that spec in that environment, with its target chosen.
+
+    `without_lock` is for who writes the lock file: what is in it is not looked at.
 
     Raises:
         SpecError: the spec is wrong, or there is no such target or environment.
     """
     spec, origin = read_spec(path, environment)
     stack = Stack(spec.name, origin.path.resolve().parent, environment)
-    chosen, why = _choose_target(spec, stack, target)
-    return Session(spec, origin, stack, chosen, why, tell)
+    lock = Lock(spec, origin, ignored=without_lock)
+    chosen, why = _choose_target(spec, stack, target, lock)
+    return Session(spec, origin, stack, chosen, why, tell, lock)
 
 
-def _choose_target(spec: Spec, stack: Stack, target: str | None) -> tuple[TargetName, str]:
+def _choose_target(spec: Spec, stack: Stack, target: str | None, lock: Lock) -> tuple[TargetName, str]:
     if target is not None:
         return cast(TargetName, target), ""
     if spec.target is not None:
         return spec.target, ""
+    if lock.entry is not None:
+        return lock.entry.target, f"as {lock.entry.place} says"
     record = Record.read(stack.home)
     if record is not None:
         return record.target, "it is up there"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from deploykit import __version__, disk, planner, releases, render, secrets, source
+from deploykit.converge.locking import Lock
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
 from deploykit.converge.record import Record
 from deploykit.converge.rollback import chosen, going_back, known
@@ -57,13 +58,21 @@ class Session:
     """One stack and one command of deploykit on it."""
 
     def __init__(
-        self, spec: Spec, origin: Source, stack: Stack, target: TargetName, why_target: str, tell: Callable[[str], None]
+        self,
+        spec: Spec,
+        origin: Source,
+        stack: Stack,
+        target: TargetName,
+        why_target: str,
+        tell: Callable[[str], None],
+        lock: Lock,
     ) -> None:
         self.spec = spec
         self.source = origin
         self.stack = stack
         self.target = target
         self.why_target = why_target
+        self.lock = lock
         self.redact = secrets.Redactor()
         self._tell = tell
         self._runtime: Runtime | None = None
@@ -133,10 +142,18 @@ class Session:
 
     # --- what changes the world ---
 
-    def up(self, progress: Progress, allow: frozenset[Effect] | None = None, agree: Agree | None = None) -> Outcome:
+    def up(
+        self,
+        progress: Progress,
+        allow: frozenset[Effect] | None = None,
+        agree: Agree | None = None,
+        *,
+        locked: bool = False,
+    ) -> Outcome:
         """The stack runs as the spec says, and its checks were measured, those whose effect is allowed.
 
-        `agree` is shown the steps, where there are any, before the first one; what it raises ends it there.
+        `agree` is shown the steps, where there are any, before the first one; what it raises ends it there. What the
+        lock file says otherwise is told; where it is `locked`, that ends it before anything is done.
 
         Raises:
             DeployFailed: a step failed; what served before serves again.
@@ -149,6 +166,7 @@ class Session:
         with self._alone():
             self._own_target()
             changes, desired, observed = self.changes()
+            self.lock.compare(desired.plan.facts, self.target, self._tell, strictly=locked)
             if agree is not None and changes.steps:
                 agree(changes.steps)
             desired = self._signed(desired, observed)
@@ -187,7 +205,7 @@ class Session:
         urls = tuple(site.url for site in desired.plan.sites)
         return Outcome(True, changes.steps, report, urls, time.monotonic() - began)
 
-    def test(self, progress: Progress, allow: frozenset[Effect] | None = None) -> Report:
+    def test(self, progress: Progress, allow: frozenset[Effect] | None = None, *, locked: bool = False) -> Report:
         """The checks of the spec, measured on what runs.
 
         Raises:
@@ -195,7 +213,9 @@ class Session:
         """
         self.tell_to(progress.tell)
         observed = self.must_run()
-        return self._prove(self.as_it_runs(observed), progress, self._allowed(allow))
+        desired = self.as_it_runs(observed)
+        self.lock.compare(desired.plan.facts, self.target, self._tell, strictly=locked)
+        return self._prove(desired, progress, self._allowed(allow))
 
     def down(self, volumes: bool) -> tuple[str, ...]:
         """All of the stack is gone, and only it; what was kept."""

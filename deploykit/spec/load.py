@@ -80,8 +80,8 @@ def unknown_environment(name: str, names: Sequence[str]) -> Problem:
 
 def _read_whole(path: Path) -> tuple[Source, Environments, list[Problem]]:
     """The whole file, its environments, and what is wrong with its text and with how these are written."""
-    file = _shown_path(path)
-    text = _read_text(path, file)
+    file = shown_path(path)
+    text = read_text(path, file)
     root, refused = read(text, file)
     source = Source(path, text, root, file)
     _refuse_other_languages(source)
@@ -204,7 +204,7 @@ def _all_of(problems: Sequence[Problem]) -> SpecError:
 # --- reading the file -------------------------------------------------------------------------------------------
 
 
-def _shown_path(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """The path from the working folder where that is shorter."""
     try:
         relative = os.path.relpath(path)
@@ -213,7 +213,7 @@ def _shown_path(path: Path) -> str:
     return min(str(path), relative, key=len)
 
 
-def _read_text(path: Path, file: str) -> str:
+def read_text(path: Path, file: str) -> str:
     """The text of a spec, without anything in it that an editor would not show.
 
     Raises:

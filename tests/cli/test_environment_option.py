@@ -42,7 +42,7 @@ def staged(project: Path) -> Path:
 # --- which is meant --------------------------------------------------------------------------------------------------
 
 
-OTHERS = "check config plan render up status logs test restart releases rollback down wheels".split()  # noqa: SIM905
+OTHERS = "check config lock plan render up status logs test restart releases rollback down wheels".split()  # noqa: SIM905
 WORDS = {"render": ("--assumed",), "rollback": ("abc",), "run": ("web", "true")}
 
 
