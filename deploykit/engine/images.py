@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -214,6 +215,24 @@ def listed(client: DockerClient, names: Names) -> tuple[dict[str, list[Release]]
     for _, release in sorted(whole, key=lambda each: -each[0]):
         found.setdefault(release.app, []).append(release)
     return found, half
+
+
+def stray_tags(client: DockerClient, names: Names) -> list[str]:
+    """Tags that say unfinished of a release that is whole: whoever finished it was killed at that moment."""
+    found = []
+    for image in client.api.images(filters=names.mine):
+        labels, tags = image.get("Labels") or {}, image.get("RepoTags") or ()
+        if RELEASE in labels and names.image(labels[APP], labels[RELEASE]) in tags:
+            found += [tag for tag in tags if tag == names.unfinished_image(labels[APP], labels[RELEASE])]
+    return found
+
+
+def remove_tag(client: DockerClient, tag: str) -> None:
+    """No image has that tag; the image stays, where it has another one."""
+    import docker
+
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        client.images.remove(tag, noprune=True)
 
 
 def settings(image: Image) -> Settings:

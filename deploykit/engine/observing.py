@@ -91,7 +91,7 @@ def observe(client: DockerClient, names: Names, told: Callable[[Container], str]
         incomplete=tuple(sorted(set(half))),
         live=live_releases(client, names, seen, members, apps),
         nginx=nginx,
-        orphans=tuple(str(each.name) for each in seen.others),
+        orphans=(*(str(each.name) for each in seen.others), *images.stray_tags(client, names)),
         base_ready=names.network in seen.networks and names.nginx_files in seen.volumes,
         apps_known=tuple(sorted(apps)),
     )

@@ -163,7 +163,10 @@ class DockerRuntime:
     def _end_orphans(self, orphans: Sequence[str]) -> str:
         ended = [name for name in orphans if not self.front.adopted(name)]
         for name in ended:
-            instances.remove_by_name(self.client, self.names, name)
+            if ":" in name:  # the tag of an image: no container has such a name
+                images.remove_tag(self.client, name)
+            else:
+                instances.remove_by_name(self.client, self.names, name)
         return f"{len(ended)} ended" + (", one took its place" if len(ended) < len(orphans) else "")
 
     def _prepare(self, desired: Desired) -> str:
