@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -214,7 +215,10 @@ def _ask_python(client: DockerClient, stack: Stack, name: str) -> dict[str, Any]
 def _ask_nginx(client: DockerClient, stack: Stack, name: str) -> dict[str, Any]:
     said = _said(client, stack, name, ["nginx", "-V"], "nginx")
     folder = modules_folder(said)
-    loadable = _said(client, stack, name, ["find", folder, "-name", "*.so"], "modules of nginx") if folder else ""
+    loadable = ""
+    if folder:
+        with contextlib.suppress(EnvironmentLacks):  # where no module is installed, its folder may not be there either
+            loadable = _said(client, stack, name, ["find", folder, "-name", "*.so"], "modules of nginx")
     build = parse_build(said, loadable=tuple(loadable.split()))
     return {"version": build.version, "modules": sorted(build.modules), "loadable": build.loadable}
 
