@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +39,14 @@ def _sync_folder(folder: Path) -> None:
 def write(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """The file holds all of `data` or what it held before, also after a kill or on a full disk.
 
-    The mode is right from the first moment. Folders on the way are made with mode 0755.
+    The mode is right from the first moment. Folders on the way are made with mode 0755. What a kill leaves of it is
+    among the `abandoned`.
     """
     if isinstance(data, str):
         data = data.encode()
     with explained(f"can't write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".part", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(descriptor, mode)
@@ -63,7 +65,7 @@ def link(path: Path, target: str) -> None:
     """`path` is a symbolic link to `target`, from one moment to the next; a link of that name is replaced."""
     with explained(f"can't make the link {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = temporary(path)
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
         part.symlink_to(target)
@@ -72,14 +74,58 @@ def link(path: Path, target: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Nothing of that name is left; links are removed, never followed."""
+    """Nothing of that name is left; links are removed, never followed.
+
+    A folder is gone from one moment to the next, so that none is ever seen of which a part is missing.
+    """
     import shutil
 
     with explained(f"can't remove {path}"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
+        if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)
+            return
+        if not _TEMPORARY.fullmatch(path.name):
+            gone = temporary(path)
+            if os.path.lexists(gone):  # of an earlier process of the same number
+                shutil.rmtree(gone)
+            path = path.rename(gone)
+        shutil.rmtree(path)
+
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.[^.]+\.part")
+
+
+def temporary(path: Path) -> Path:
+    """What this process calls something beside `path` for a moment; the name tells whose it is."""
+    return path.with_name(f".{path.name}.{os.getpid()}.now.part")
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """What lies in that folder under a name for a moment, of a process that has ended or of this one."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
+    found = ((name, _TEMPORARY.fullmatch(name)) for name in names)
+    return [folder / name for name, match in found if match and not _is_at_work(int(match[1]))]
+
+
+def sweep(folder: Path) -> None:
+    """Nothing `abandoned` lies in that folder; what lies deeper stays."""
+    for path in abandoned(folder):
+        remove(path)
+
+
+def _is_at_work(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def read_link(path: Path) -> str:

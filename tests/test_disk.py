@@ -74,6 +74,38 @@ def test_removing_a_link_leaves_what_it_names(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_folder_is_gone_at_once_whatever_moment_it_is_killed_at(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom deploykit import disk\n"
+        "left = int(sys.argv[2])\n"
+        "def hook(event, args):\n"
+        "    global left\n"
+        "    if event in ('os.rename', 'os.remove', 'os.rmdir'):\n"
+        "        left -= 1\n"
+        "        if left < 0: os.kill(os.getpid(), 9)\n"
+        "sys.addaudithook(hook)\n"
+        "disk.remove(Path(sys.argv[1]))\n"
+    )
+    for point in range(7):
+        folder = tmp_path / str(point) / "folder"
+        folder.mkdir(parents=True)
+        for name in ("one", "two", "three"):
+            (folder / name).write_text("")
+        ended = subprocess.run([sys.executable, "-c", script, str(folder), str(point)], capture_output=True)
+        assert ended.returncode == (-9 if point < 5 else 0)
+        assert not folder.exists() or len(list(folder.iterdir())) == 3
+        disk.sweep(folder.parent)
+        assert list(folder.parent.iterdir()) == ([folder] if point == 0 else [])
+
+
+def test_what_another_process_is_writing_is_not_swept_away(tmp_path: Path) -> None:
+    mine, theirs, other = (tmp_path / name for name in (f".a.{os.getpid()}.x.part", ".a.1.x.part", ".mine.part"))
+    for path in (mine, theirs, other):
+        path.write_text("")
+    disk.sweep(tmp_path)
+    assert [path.exists() for path in (mine, theirs, other)] == [False, True, True]
+
+
 HOLD = (
     "import sys\nfrom pathlib import Path\nfrom deploykit import disk\n"
     "with disk.locked(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"

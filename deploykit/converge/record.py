@@ -88,6 +88,8 @@ def down_recorded(record: Record, volumes: bool, tell: Callable[[str], None]) ->
     """All of a recorded stack is gone, and only it; what was kept."""
     stack, runtime = recorded_runtime(record, tell)
     with disk.locked(stack.home / "lock"):
+        for folder in (stack.home.parent, stack.home):
+            disk.sweep(folder)
         kept = runtime.down(volumes=volumes)
         disk.remove(stack.home / "state.json")
     return kept

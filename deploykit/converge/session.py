@@ -319,6 +319,8 @@ class Session:
         del runtime
         self._ignored_by_git()
         with disk.locked(self.stack.home / "lock"):
+            for folder in (self.stack.home.parent, self.stack.home):
+                disk.sweep(folder)
             yield
 
     def _ignored_by_git(self) -> None:
