@@ -16,6 +16,7 @@ from deploykit.plan import (
     Observed,
     PrepareBase,
     Release,
+    RemoveLeftovers,
     RunNginx,
     RunReleaseCommands,
     StageNginx,
@@ -138,6 +139,8 @@ def _retire(desired: Desired, observed: Observed) -> Iterator[Step]:
         keep = KEPT_RELEASES - (1 if observed.live.get(app) in (wanted.id, None, "") else 2)
         for release in others[max(0, keep) :]:
             yield DiscardRelease(f"only the last {KEPT_RELEASES} are kept", app, release.id)
+    if observed.leftovers:
+        yield RemoveLeftovers("an interrupted run left what nothing needs", observed.leftovers)
 
 
 def undo(done: Sequence[Step], observed: Observed) -> tuple[Step, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from test_reconcile import app, desired
 
-from deploykit.converge.rollback import going_back
-from deploykit.errors import EnvironmentLacks
+from deploykit.converge.rollback import chosen, going_back
+from deploykit.errors import EnvironmentLacks, SpecError
 from deploykit.plan import (
     DiscardRelease,
     EndOrphans,
@@ -15,6 +15,7 @@ from deploykit.plan import (
     Observed,
     Origin,
     Release,
+    RemoveLeftovers,
     RunNginx,
     StartMember,
     Step,
@@ -87,3 +88,18 @@ def test_before_nginx_ever_had_a_configuration_there_is_nothing_to_go_back_to() 
     with pytest.raises(EnvironmentLacks) as caught:
         steps(seen(nginx=NginxSeen()))
     assert "deploykit up" in str(caught.value)
+
+
+def test_the_live_one_is_refused_unless_something_killed_left_work_behind_its_switch() -> None:
+    with pytest.raises(SpecError):
+        chosen(seen(), LIVE)
+    left = seen(members=(member(1, LIVE), member(2, LIVE), member(1, OLD)), leftovers=("nginx/abc",))
+    changes, _ = going_back(desired(app()), left, chosen(left, LIVE))
+    assert [_told(step) for step in changes.steps] == [(StopMember, 1, OLD), (RemoveLeftovers, ("nginx/abc",))]
+
+
+def test_an_instance_that_the_live_one_lacks_is_started_and_switched_to() -> None:
+    stopped = Member("web", 2, LIVE, "stopped", None, None, 0, None)
+    left = seen(members=(member(1, LIVE), stopped))
+    changes, _ = going_back(desired(app()), left, chosen(left, LIVE))
+    assert [_told(step) for step in changes.steps] == [(StartMember, 2, LIVE), (SwitchRelease, LIVE)]

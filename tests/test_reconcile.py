@@ -227,6 +227,14 @@ def test_orphans_are_ended_first() -> None:
     assert read(steps) == ["EndOrphans ('nginx 4711',), because left behind by something that was killed"]
 
 
+def test_files_that_nothing_needs_are_removed_last() -> None:
+    wanted = desired(app())
+    seen = replace(running(wanted, release="old"), leftovers=("nginx/abc", "venvs/def"))
+    steps = read(reconcile(wanted, seen).steps)
+    assert steps[-1].startswith("RemoveLeftovers ('nginx/abc', 'venvs/def')")
+    assert len(steps) > 1
+
+
 def test_going_back_switches_first_and_stops_the_new_members_last() -> None:
     done = [
         StartMember("", "web", 1, "new"),

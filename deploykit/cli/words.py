@@ -35,6 +35,8 @@ def step_words(step: plan.Step) -> tuple[str, str]:
             return step.how, "nginx"
         case plan.StopMember():
             return "stop", f"{step.app}-{step.slot}"
+        case plan.RemoveLeftovers():
+            return "remove", ", ".join(step.names)
         case plan.StopNginx():
             return "stop", "nginx"
     return type(step).__name__, ""

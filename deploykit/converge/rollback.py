@@ -15,6 +15,7 @@ from deploykit.plan import (
     Observed,
     Plan,
     Release,
+    RemoveLeftovers,
     RunNginx,
     Slot,
     StartMember,
@@ -65,9 +66,16 @@ def chosen(observed: Observed, wanted: str) -> Release:
         raise SpecError(
             Problem("", f"{what} with `{wanted}`", f"one of {ids}" if ids else "there is none to go back to")
         )
-    if found[0].live:
+    if found[0].live and not _unfinished(observed, found[0].release):
         raise SpecError(Problem("", f"release `{found[0].release.id}` of {found[0].release.app} is the live one"))
     return found[0].release
+
+
+def _unfinished(observed: Observed, live: Release) -> bool:
+    """Whether something that was killed left work behind its switch to that release."""
+    others = any(m.app == live.app and (m.release, m.state) != (live.id, "running") for m in observed.members)
+    nginx = observed.nginx.state != "running" or observed.nginx.live != observed.nginx.on_disk
+    return bool(others or nginx or observed.orphans or observed.incomplete or observed.leftovers)
 
 
 def going_back(desired: Desired, observed: Observed, release: Release) -> tuple[Changes, Desired]:
@@ -95,7 +103,8 @@ def going_back(desired: Desired, observed: Observed, release: Release) -> tuple[
     if observed.orphans:
         deploy.append(EndOrphans("left behind by something that was killed", observed.orphans))
     deploy += [StartMember("going back", app, slot, release.id) for slot in slots if slot not in running]
-    deploy.append(SwitchRelease("it is healthy", app, release.id, live))
+    if live != release.id or len(deploy) > bool(observed.orphans):
+        deploy.append(SwitchRelease("it is healthy", app, release.id, live))
     deploy.extend(_nginx(observed))
     return Changes(tuple(deploy), tuple(_retire(wanted, observed))), replace(
         desired, plan=_with_slots(desired.plan, plan, slots), generation=observed.nginx.on_disk, releases=wanted
@@ -121,6 +130,8 @@ def _retire(wanted: Mapping[str, Release], observed: Observed) -> Iterator[Step]
     for app, release in observed.incomplete:
         if app not in wanted or wanted[app].id != release:
             yield DiscardRelease("an interrupted run left it half built", app, release)
+    if observed.leftovers:
+        yield RemoveLeftovers("an interrupted run left what nothing needs", observed.leftovers)
 
 
 def _same_words(plan: AppPlan, release: Release, observed: Observed) -> None:

@@ -55,6 +55,8 @@ class Observed:
     nginx: NginxSeen = NginxSeen()
     orphans: tuple[str, ...] = ()
     """What carries this stack's id and belongs to nothing: names to print and to end."""
+    leftovers: tuple[str, ...] = ()
+    """Files that an interrupted run left and nothing needs: names to print and to remove."""
     base_ready: bool = False
     """Whether what everything else stands on is there: supervisord, or the network and volumes."""
     apps_known: tuple[str, ...] = ()

@@ -95,5 +95,12 @@ class StopMember(Step):
 
 
 @dataclass(frozen=True)
+class RemoveLeftovers(Step):
+    """Remove files that an interrupted run left and nothing needs; what came to be needed meanwhile stays."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StopNginx(Step):
     """Stop nginx gracefully."""

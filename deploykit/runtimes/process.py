@@ -20,6 +20,7 @@ from deploykit.plan import (
     Facts,
     Observed,
     PrepareBase,
+    RemoveLeftovers,
     RunNginx,
     RunReleaseCommands,
     StageNginx,
@@ -36,6 +37,7 @@ from deploykit.supervision.building import Builder
 from deploykit.supervision.gateway import NAME as NGINX
 from deploykit.supervision.gateway import Gateway
 from deploykit.supervision.home import Home, member_name, program_parts, refuse_foreign, refuse_unusable
+from deploykit.supervision.leftovers import leftovers, unstaged, unwritten
 from deploykit.supervision.members import Members, probe_request, stop_seconds
 from deploykit.supervision.observing import observe
 from deploykit.supervision.processes import end, strays
@@ -114,6 +116,8 @@ class ProcessRuntime:
             case DiscardRelease(app=app, release=release):
                 dropped = app not in desired.releases
                 return self.builder.discard(app, release, dropped=dropped)
+            case RemoveLeftovers():
+                return self._remove_leftovers()
             case StopNginx():
                 return self.gateway.stop(stop_seconds(self.home, NGINX))
         raise TypeError(f"no such step: {step!r}")
@@ -122,6 +126,12 @@ class ProcessRuntime:
         lost = strays(self.home, self.supervisord.pid())
         end(lost, patience_seconds)
         return f"ended {', '.join(stray.name for stray in lost)}" if lost else "they have ended by themselves"
+
+    def _remove_leftovers(self) -> str:
+        found = leftovers(self.home)
+        for path in found:
+            disk.remove(path)
+        return f"removed {len(found)}" if found else "all of it came to be needed"
 
     def _prepare(self, desired: Desired) -> str:
         refuse_unusable(self.home.root)
@@ -176,11 +186,8 @@ class ProcessRuntime:
     def undo_leftovers(self, desired: Desired) -> None:
         with disk.explained("can't remove what is half done"):
             self.builder.remove_half_built()
-            self.gateway.remove_unstaged()
-            for folder in (self.home.supervisor, self.home.nginx, self.home.sockets, self.home.all_releases):
-                # Files of ours that were being written, never what is in an app's code.
-                for part in (*folder.glob(".*.part"), *folder.glob("*/.*.part"), *folder.glob("*/*/.*.part")):
-                    disk.remove(part)
+            for path in (*unstaged(self.home), *unwritten(self.home)):
+                disk.remove(path)
 
     # --- asked ---
 
@@ -270,7 +277,7 @@ class ProcessRuntime:
         return sorted(self.home.programs.glob("*.conf")) if self.home.programs.is_dir() else []
 
     def volumes_kept(self) -> tuple[str, ...]:
-        return tuple(str(path) for path in sorted(self.home.volumes.glob("*/*")) if path.is_dir())
+        return tuple(str(path) for path in sorted(self.home.volumes.glob("*/[!.]*")) if path.is_dir())
 
     def hosts(self) -> Mapping[str, Any]:
         import testinfra

@@ -162,7 +162,7 @@ class Builder:
 
     def _first_content(self, app: AppPlan, path: str, place: Path) -> None:
         """A volume starts with what the project has in that folder, once; what git ignores is not the project's."""
-        part = place.with_name(f".{place.name}.part")
+        part = disk.temporary(place)
         disk.remove(part)
         top = self.folder / app.source
         inside = path.strip("/") + "/"
@@ -212,10 +212,9 @@ class Builder:
 
     def remove_unused(self) -> None:
         """No environment that no release names, no folder of an app that has no release."""
-        used = set()
+        used = records.environments_used(self.home)
         for app in records.apps_with_releases(self.home):
             names = [name for name, _ in records.releases_of(self.home, app)]
-            used |= {disk.read_link(self.home.release(app, n) / "environment").rpartition("/")[2] for n in names}
             if not names and not any(self.home.programs.glob(f"{app}-[0-9]*-*.conf")):
                 disk.remove(self.home.releases(app))
                 disk.remove(self.home.sockets / app)
@@ -232,8 +231,6 @@ class Builder:
             for name, record in list(records.releases_of(self.home, app)):
                 if record is None and disk.read_link(self.home.current(app)) != name:
                     disk.remove(self.home.release(app, name))
-        for part in self.home.volumes.glob("*/.*.part"):
-            disk.remove(part)
         for environment in self._environments():
             if not environments.is_whole(environment):
                 disk.remove(environment)

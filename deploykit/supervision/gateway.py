@@ -255,15 +255,6 @@ class Gateway:
         self.supervisord.remove(NAME, patience_seconds)
         return "ended" if known is not None and known.is_up else "it did not run"
 
-    def remove_unstaged(self) -> None:
-        """No generation is there that was not written to its end."""
-        current = disk.read_link(self.home.nginx / "current")
-        if self.home.nginx.is_dir():
-            for folder in self.home.nginx.iterdir():
-                begun = folder.is_dir() and not folder.is_symlink() and not (folder / records.MANIFEST).exists()
-                if begun and folder.name != current:
-                    disk.remove(folder)
-
 
 def generation_request(record: records.NginxRecord) -> wire.Request:
     """The request that asks the live nginx for its generation; it answers only to loopback addresses."""

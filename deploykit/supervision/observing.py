@@ -10,6 +10,7 @@ from deploykit.plan import Member, NginxSeen, Observed, Release
 from deploykit.supervision import journal, records
 from deploykit.supervision.gateway import NAME, Gateway
 from deploykit.supervision.home import Home, program_parts
+from deploykit.supervision.leftovers import leftovers
 from deploykit.supervision.members import Members, is_healthy, probe_request
 from deploykit.supervision.processes import strays
 from deploykit.supervision.supervisord import Running, Supervisord, is_alive, process_family
@@ -59,6 +60,7 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
         live=live,
         nginx=_nginx(home, supervisord, gateway, restarts.get(NAME, 0)),
         orphans=lost,
+        leftovers=tuple(path.relative_to(home.root).as_posix() for path in leftovers(home)),
         base_ready=pid is not None,
         apps_known=tuple(sorted(apps)),
     )

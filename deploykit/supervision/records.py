@@ -91,6 +91,15 @@ def apps_with_releases(home: Home) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def environments_used(home: Home) -> set[str]:
+    """The names of all environments that a release names, whole or not."""
+    found = set()
+    for app in apps_with_releases(home):
+        for name, _ in releases_of(home, app):
+            found.add(disk.read_link(home.release(app, name) / "environment").rpartition("/")[2])
+    return found
+
+
 def releases_of(home: Home, app: str) -> Iterator[tuple[str, ReleaseRecord | None]]:
     """Release id to its record, None for one that is half built."""
     for path in _folders(home.releases(app)):
@@ -115,7 +124,8 @@ def live_release(home: Home, app: str) -> str:
 
 def _folders(parent: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError):
-        yield from sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
+        found = sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
+        yield from (path for path in found if not path.name.startswith("."))
 
 
 # --- nginx ----------------------------------------------------------------------------------------------------------
