@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploykit.cli import reach
 from deploykit.cli.options import Options
 from deploykit.errors import Problem, SpecError
 
@@ -21,12 +22,36 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project. Default: here.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a deploykit.yaml that is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; leave what is not known as a comment.")] = False,
+    ci: Annotated[
+        str | None, typer.Option("--ci", metavar="NAME", help="Write the pipeline file too: for github or gitlab.")
+    ] = None,
 ) -> int:
     """Look at a project and write its deploykit.yaml.
 
     Each value has a comment with what was seen and where. What is not known is asked on a terminal, and is otherwise
-    a commented line to fill in.
+    a commented line to fill in. With `--ci` a spec that is there stays, and the pipeline file is written beside it.
     """
+    from deploykit.spec.load import FILE_NAME
+
+    spec = folder / FILE_NAME
+    if ci is None:
+        _write_spec(options, folder, force=force, yes=yes)
+        return 0
+    from deploykit import disk, pipelines
+    from deploykit.init import step_file
+
+    reach.known_name("CI system", ci, pipelines.REGISTRY.names())
+    step = step_file(ci, spec, force=force)
+    if not os.path.lexists(spec):
+        _write_spec(options, folder, force=False, yes=yes)
+    disk.write(step.path, step.text)
+    options.console.answer(f"wrote {step.path}")
+    if step.include:
+        options.console.answer(f"add this to {pipelines.REGISTRY.get(ci).step_file}, which was there:\n{step.include}")
+    return 0
+
+
+def _write_spec(options: Options, folder: Path, *, force: bool, yes: bool) -> None:
     import json
 
     from deploykit import disk
@@ -47,7 +72,6 @@ def init(
         console.answer(line, "dim" if line.lstrip().startswith("#") else "")
     console.talk()
     _say_what_next(console, spec)
-    return 0
 
 
 def _ask_all(console: Console, survey: Survey) -> dict[str, str]:

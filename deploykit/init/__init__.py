@@ -8,7 +8,8 @@ text = write_spec(survey, answers)
 from __future__ import annotations
 
 from deploykit.init.questions import Question, questions
+from deploykit.init.step import StepFile, step_file
 from deploykit.init.survey import Survey, look
 from deploykit.init.write import SCHEMA_FILE, write_spec
 
-__all__ = ["SCHEMA_FILE", "Question", "Survey", "look", "questions", "write_spec"]
+__all__ = ["SCHEMA_FILE", "Question", "StepFile", "Survey", "look", "questions", "step_file", "write_spec"]

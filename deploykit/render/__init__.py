@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,16 @@ def render(plan: Plan) -> tuple[tuple[RenderedFile, ...], str]:
     if problems:
         raise SpecError(*problems)
     return tuple(file for file in everything if file), generation
+
+
+def render_files(files: Sequence[FilePlan], generation: str) -> tuple[RenderedFile, ...]:
+    """These files, in their order.
+
+    Raises:
+        SpecError: a value that its syntax can't hold, or a template that is wrong.
+    """
+    environment = _environment()
+    return tuple(_render(environment, file, generation) for file in files)
 
 
 def _environment() -> Environment:
