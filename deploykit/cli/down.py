@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploykit.cli import reach
+from deploykit.cli.agreement import Agreement
 from deploykit.cli.options import Options, StackName
+from deploykit.cli.tables import Cell, Row
 from deploykit.errors import EnvironmentLacks, Problem, SpecError
+from deploykit.spec.environments import LOCAL
+
+if TYPE_CHECKING:
+    from deploykit.converge import Record
+    from deploykit.plan import Observed
 
 
 def down(
@@ -17,11 +24,14 @@ def down(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     name: StackName = None,
 ) -> int:
-    """Remove all of the stack but the data in its volumes."""
+    """Remove all of the stack but the data in its volumes.
+
+    With `-e` it shows what that is first and asks.
+    """
     from deploykit import converge
 
     console = options.console
-    if volumes and not yes:
+    if volumes and not yes and options.environment == LOCAL:
         _ask(options)
     console.if_interrupted = "interrupted; `deploykit down` again removes the rest"
     try:
@@ -29,8 +39,10 @@ def down(
     except EnvironmentLacks:
         if name is not None or reach.spec_name(options) is None:
             raise
+        _agree(options, yes, volumes, None)
         stack, kept = _without_record(options, volumes)
     else:
+        _agree(options, yes, volumes, record)
         stack, kept = record.stack.full_name, converge.down_recorded(record, volumes, console.talk)
     console.talk(f"{stack} is down")
     for place in kept:
@@ -38,6 +50,37 @@ def down(
     if kept:
         console.talk(f"remove them too: deploykit down{options.again} --volumes", "dim")
     return 0
+
+
+def _agree(options: Options, yes: bool, volumes: bool, record: Record | None) -> None:
+    """Shows what would be gone and asks, where the environment is a named one."""
+    from deploykit import converge
+
+    agreement = Agreement(options, yes)
+    if not agreement.needed:
+        return
+    rows: list[Row] = []
+    if record is not None:
+        try:
+            _, runtime = converge.recorded_runtime(record, options.console.talk)
+            observed, data = runtime.observe(False), runtime.volumes_kept()
+        except EnvironmentLacks as error:
+            options.console.talk(f"what is there is not known: {error.failure.what}", "dim")
+        else:
+            rows = _gone(observed, data, "remove" if volumes else "keep")
+    agreement.to(rows)
+    if volumes:
+        _ask(options)
+
+
+def _gone(observed: Observed, data: tuple[str, ...], volumes: str) -> list[Row]:
+    from deploykit.converge import known
+
+    found = [("stop", "nginx", "")] if observed.nginx.state == "running" else []
+    found += [("stop", f"{each.app}-{each.slot}", each.release) for each in observed.members]
+    found += [("remove", f"{each.release.app} {each.release.id}", "a release") for each in known(observed)]
+    found += [(volumes, place, "a volume") for place in data]
+    return [[Cell(verb, "cyan"), what, Cell(why, "dim")] for verb, what, why in found]
 
 
 def _without_record(options: Options, volumes: bool) -> tuple[str, tuple[str, ...]]:

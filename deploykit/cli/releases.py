@@ -13,17 +13,24 @@ from deploykit.plan import Observed
 
 def releases(options: Options, name: StackName = None, json: Json = False) -> int:
     """Show which releases are there, what changed with each, and which one is live."""
-    from deploykit.converge import known
-
     _, runtime = reach.running(options, name)
     observed = runtime.observe(probes=False)
     if json:
-        options.console.answer_json(
-            {"releases": [{**plain(each.release), "live": each.live} for each in known(observed)]}
-        )
+        options.console.answer_json(releases_as_json(observed))
         return 0
     show_releases(options, observed)
     return 0
+
+
+def releases_as_json(observed: Observed) -> object:
+    """Every release with what of later ones stays applied where it serves again."""
+    from deploykit.converge import known, stays_applied
+
+    told = []
+    for each in known(observed):
+        stays = [{"command": command, "ran_for": list(ids)} for command, ids in stays_applied(observed, each.release)]
+        told.append({**plain(each.release), "live": each.live, "stays_applied": stays})
+    return {"releases": told}
 
 
 def show_releases(options: Options, observed: Observed) -> None:
@@ -44,7 +51,8 @@ def show_releases(options: Options, observed: Observed) -> None:
                 origin.by or "-",
                 revision,
                 origin.cause or "-",
+                "; ".join(origin.commands) or "-",
             ]
         )
-    header = ("app", "release", "", "made", "by", "commit", "why")
+    header = ("app", "release", "", "made", "by", "commit", "why", "release steps")
     options.console.answer(table(rows, header=header, width=options.console.width))

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from deploykit.cli import reach
+from deploykit.cli.agreement import Agreement, Yes
 from deploykit.cli.allow import Allow, allowed
 from deploykit.cli.locked import Locked
 from deploykit.cli.options import Json, Options, Target
-from deploykit.cli.progress import PlainProgress, open_progress
+from deploykit.cli.progress import open_progress
 from deploykit.cli.report import show_report
-from deploykit.cli.tables import Cell, Row, table
-from deploykit.cli.words import plain, seconds_text, step_words
-from deploykit.errors import Problem, SpecError
+from deploykit.cli.words import plain, seconds_text
 
 if TYPE_CHECKING:
     from deploykit.converge import Outcome, Session
-    from deploykit.plan import Report, Step
+    from deploykit.plan import Report
 
 
 def up(
     options: Options,
     target: Target = None,
     allow: Allow = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before changing a named environment.")] = False,
+    yes: Yes = False,
     locked: Locked = False,
     json: Json = False,
 ) -> int:
@@ -40,14 +37,11 @@ def up(
     console = options.console
     effects = allowed(allow)
     session = reach.session(options, target)
-    asks = bool(session.stack.option) and not yes
-    if asks and not console.can_ask:
-        what = f"`{options.environment}` is changed only where somebody agrees, and nobody is there to be asked"
-        raise SpecError(Problem("", what, "add `--yes`"))
+    agreement = Agreement(options, yes)
     console.if_interrupted = reach.GOES_ON
     try:
         with open_progress(console) as progress:
-            agree = functools.partial(_agree, options, progress) if asks else None
+            agree = functools.partial(agreement.to_steps, progress)
             outcome = session.up(progress, effects, agree, locked=locked)
     except (converge.BrokenAtFirst, converge.RefusedByChecks) as error:
         if json:
@@ -65,21 +59,6 @@ def up(
     at = options.again
     console.talk(f" stop it: deploykit down{at}      look: deploykit status{at}, deploykit logs -f{at}", "dim")
     return 0
-
-
-def _agree(options: Options, progress: PlainProgress, steps: tuple[Step, ...]) -> None:
-    """Shows the steps and asks; raises SpecError unless the answer is yes."""
-    console = options.console
-    with progress.paused():
-        rows: list[Row] = [[Cell(verb, "cyan"), subject, Cell(why, "dim")] for verb, subject, why in map(_said, steps)]
-        console.complain(table(rows, width=console.width, indent=" "))
-        answer = console.ask(f"Do this in `{options.environment}`? [y/N]")
-    if answer.lower() not in ("y", "yes"):
-        raise SpecError(Problem("", "not agreed; nothing was changed"))
-
-
-def _said(step: Step) -> tuple[str, str, str]:
-    return (*step_words(step), step.cause)
 
 
 def _checks(session: Session, report: Report) -> dict[str, object]:

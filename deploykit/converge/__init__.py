@@ -7,7 +7,7 @@ from deploykit.converge.opening import all_environments, open_stack, read_spec
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
 from deploykit.converge.record import Record, down_recorded, recorded, recorded_runtime
 from deploykit.converge.rehearsal import Rehearsal
-from deploykit.converge.rollback import Known, known
+from deploykit.converge.rollback import Known, known, stays_applied
 from deploykit.converge.session import ALL_EFFECTS, Session, plan_spec
 from deploykit.plan import TargetName
 from deploykit.spec.load import unknown_environment
@@ -32,6 +32,7 @@ __all__ = [
     "read_spec",
     "recorded",
     "recorded_runtime",
+    "stays_applied",
     "unknown_environment",
     "written_down",
 ]

@@ -46,6 +46,17 @@ def known(observed: Observed) -> tuple[Known, ...]:
     )
 
 
+def stays_applied(observed: Observed, release: Release) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The release commands that going back to a release does not undo, each with the later releases it ran for."""
+    found: dict[str, list[str]] = {}
+    for each in known(observed):
+        later = each.release
+        if later.app == release.app and later.origin.at > release.origin.at:
+            for command in later.origin.commands:
+                found.setdefault(command, []).append(later.id)
+    return tuple((command, tuple(releases)) for command, releases in found.items())
+
+
 def chosen(observed: Observed, wanted: str) -> Release:
     """The release whose id starts like that.
 

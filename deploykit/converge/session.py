@@ -181,10 +181,10 @@ class Session:
         versions = {"nginx": desired.plan.facts.nginx.version_text, "generation": desired.generation}
         return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions)
 
-    def rollback(self, wanted: str, progress: Progress) -> Outcome:
+    def rollback(self, wanted: str, progress: Progress, agree: Agree | None = None) -> Outcome:
         """A release that is still there serves again; nothing is built and no network is needed.
 
-        Release commands are not undone: what they did to the data stays.
+        Release commands are not undone: what they did to the data stays. `agree` is shown the steps, as by `up`.
 
         Raises:
             SpecError: there is no such release.
@@ -197,6 +197,8 @@ class Session:
             observed = self.must_run()
             release = chosen(observed, wanted)
             changes, desired = going_back(self.as_it_runs(observed), observed, release)
+            if agree is not None:
+                agree(changes.steps)
             self._deploy(changes, desired, observed, progress)
             report = self._prove(desired, progress, frozenset({"read"}))
             if report.broken:

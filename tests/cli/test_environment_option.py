@@ -235,7 +235,19 @@ def test_local_and_staging_are_up_at_once_and_down_of_one_leaves_the_other(both:
     assert not staging["orphans"]
     assert both.run("run", "-e", "staging", "web", "--", "printenv", "MODE").stdout == "staging\n"
 
-    both.run("down", "-e", "staging")
+    for words in (("down",), ("down", "--volumes"), ("restart",), ("restart", "web-1"), ("rollback", "abc")):
+        asked = both.run(*words, "-e", "staging", expect=2).stderr
+        assert "`staging` is changed only where somebody agrees" in asked
+        assert asked.endswith("add `--yes`\n")
+    for words, what in ((("down",), "stop"), (("restart",), "restart")):
+        code, shown = at_a_terminal(both.folder, "no", *words, "-e", "staging")
+        assert code == 2
+        assert shown.index(f"{what}") < shown.index("web-1") < shown.index("Do this in `staging`? [y/N]")
+    assert "ago" in both.run("rollback", "-e", "staging").stdout  # to look needs no agreement
+    both.run("restart", "-e", "staging", "--yes")
+    assert both.answer(both.staging_port, "staging.test") == (200, "staging")
+
+    both.run("down", "-e", "staging", "--yes")
     assert both.answer(both.staging_port, "staging.test")[0] == 0
     assert both.answer(both.local_port, "localhost") == (200, "local")
     assert "nothing changed" in both.run("up").stderr
@@ -248,7 +260,7 @@ def test_local_and_staging_are_up_at_once_and_down_of_one_leaves_the_other(both:
     spec = both.folder / "deploykit.yaml"
     kept = spec.read_text()
     spec.write_text(kept[: kept.index("environments:")])
-    both.run("down", "-e", "staging")  # what is recorded is enough
+    both.run("down", "-e", "staging", "--yes")  # what is recorded is enough
     spec.write_text(kept)
     assert both.answer(both.staging_port, "staging.test")[0] == 0
 

@@ -21,6 +21,7 @@ def app(environ, start_response):
     return [os.environ["DATABASE_URL"].encode()]
 """
 SECRETS = """\
+    release: [touch migrated, ls]
     secrets:
       DATABASE_URL: {command: ./print-it url}
       TOKEN: {file: token}
@@ -59,7 +60,7 @@ def test_a_command_that_fails_is_exit_5_and_leaves_nothing(deploykit: Run, proje
     result = deploykit("plan")
     assert result.returncode == 5
     assert "the secret DATABASE_URL of web can't be read: its command ended with exit code 9" in result.stderr
-    assert "tried: ./print-it url, from deploykit.yaml:10:22" in result.stderr
+    assert "tried: ./print-it url, from deploykit.yaml:11:22" in result.stderr
     assert "sealed: [secret]" in result.stderr
 
 
@@ -141,7 +142,14 @@ def test_what_needs_no_secret_asks_for_none(served: Served) -> None:
         )
         served.run("test", "--allow", "read")
         served.run("status")
-        served.run("rollback", other)
+        shown = served.run("rollback").stdout
+        assert "rollback does not undo what later releases ran; it stays applied:" in shown
+        assert f"{other}  touch migrated  ran for " in shown
+        told = {each["id"]: each for each in json.loads(served.run("releases", "--json").stdout)["releases"]}
+        assert [each["command"] for each in told[other]["stays_applied"]] == ["touch migrated", "ls"]
+        went = served.run("rollback", other).stderr
+        assert " rollback does not undo: touch migrated\n" in went
+        assert "touch migrated; ls" in served.run("releases").stdout
     finally:
         (served.folder / "url-is-gone").rename(served.folder / "url")
     assert (served.folder / "asked").read_text() == asked
