@@ -50,6 +50,9 @@ def _values(node: Node | None, data: Any, path: SpecPath, source: Source) -> lis
         return found
     if node is None:
         words = default_words(path[:-1], str(path[-1])) if model_at(path[:-1]) is not None else None
+        if words is None and isinstance(data, str):
+            # A key without a default of its own in a mapping that is one, as the method of `balance`.
+            return [Value(path, data, None)]
         if words is None:
             # A mapping that is not written, such as that of the app server: each of its keys has a default.
             return []
