@@ -39,7 +39,7 @@ bench: .venv/for-test ## measure render and the requests per second
 	@$(BIN)/python bench/run.py
 
 images: .venv/for-test ## the base images of the docker target, from Debian's packages
-	@.ci/need nginx=nginx mmdebstrap=mmdebstrap shellcheck=shellcheck \
+	@.ci/need nginx=nginx mmdebstrap=mmdebstrap shellcheck=shellcheck docker-compose=docker-compose \
 		/usr/lib/nginx/modules/ngx_http_upstream_fair_module.so=libnginx-mod-http-upstream-fair
 	@.ci/engine
 	@$(DEPLOYKIT) images build
