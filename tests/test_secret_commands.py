@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -99,21 +100,27 @@ def test_one_that_gives_no_value_is_a_failure(tmp_path: Path, words: tuple[str, 
 
 def test_one_that_hangs_ends_in_time_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret_commands, "PATIENCE_SECONDS", 2.0)
-    began = time.monotonic()
-    text = failure(tmp_path, "sh", "-c", "sleep 600 & echo $! > child; wait")
+    text = failure(tmp_path, "sh", "-c", "sleep 600 & wait")
     assert "its command did not end within 2 s" in text
-    assert time.monotonic() - began < 60
-    child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and at_work_in(tmp_path):
         time.sleep(0.05)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert not at_work_in(tmp_path)
+
+
+def at_work_in(folder: Path) -> list[int]:
+    """The processes whose working folder that is."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
+                found.append(process.pid)
+    return found
 
 
 def test_an_agent_that_it_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
-    began = time.monotonic()
-    assert value(tmp_path, "sh", "-c", "setsid sleep 30 & echo $! > agent; echo value") == "value"
-    assert time.monotonic() - began < 25
+    # Waited for, it would outlast the patience, and that is a failure.
+    assert value(tmp_path, "sh", "-c", "setsid sleep 300 & echo $! > agent; echo value") == "value"
     os.kill(int((tmp_path / "agent").read_text()), 15)
 
 
