@@ -1,16 +1,17 @@
-"""Changes on this machine's disk that are either done or not: files, links, locks. Knows nothing of stacks."""
+"""Changes on this machine's disk that are either done or not: files and links. Knows nothing of stacks."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploykit.errors import EnvironmentLacks, LockHeld
+from deploykit.errors import EnvironmentLacks
 
 
 @contextlib.contextmanager
@@ -128,38 +129,37 @@ def _is_at_work(process: int) -> bool:
     return True
 
 
+def read_regular(path: Path, limit_bytes: int = 4 << 20) -> bytes:
+    """What a regular file of that very name holds: no link is followed and nothing is waited for.
+
+    Raises:
+        OSError: it is not there, can't be read, or is a folder, a link, a pipe or a device; says which.
+    """
+    try:
+        # Without O_NONBLOCK, to open a pipe would wait until somebody writes into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_file(path, path.lstat().st_mode) from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise _no_file(path, mode)
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {limit_bytes} bytes", str(path))
+    return data
+
+
+def _no_file(path: Path, mode: int) -> OSError:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return OSError(errno.EINVAL, f"it is {kinds.get(stat.S_IFMT(mode), 'a device')} and not a file", str(path))
+
+
 def read_link(path: Path) -> str:
     """What the link names, empty where there is no link."""
     try:
         return os.readlink(path)  # noqa: PTH115 -- a string, not a path
     except OSError:
         return ""
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Nobody else is inside at the same time; the kernel frees it when its holder dies, however it dies.
-
-    The file is never removed: a lock on a removed file would let two in.
-
-    Raises:
-        LockHeld: another process is inside; names its id where that is known.
-    """
-    with explained(f"can't open the lock {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip()
-            who = f" (process {holder})" if holder.isdigit() else ""
-            raise LockHeld(
-                f"another deploykit is at work on this stack{who}",
-                hint="wait until it is done; the lock is freed when that process ends",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "deploykit"
 
 ORDER = (
-    ("errors", "registry", "wire", "disk"),
+    ("errors", "registry", "wire", "disk", "exclusion"),
     ("spec",),
     ("plan",),
     ("source", "secrets", "secret_commands", "releases", "provenance", "lockfile"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploykit import disk
-from deploykit.errors import EnvironmentLacks, LockHeld
+from deploykit.errors import EnvironmentLacks
 
 
 def test_a_file_has_its_mode_from_the_first_moment(tmp_path: Path) -> None:
@@ -104,29 +104,6 @@ def test_what_another_process_is_writing_is_not_swept_away(tmp_path: Path) -> No
         path.write_text("")
     disk.sweep(tmp_path)
     assert [path.exists() for path in (mine, theirs, other)] == [False, True, True]
-
-
-HOLD = (
-    "import sys\nfrom pathlib import Path\nfrom deploykit import disk\n"
-    "with disk.locked(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
-)
-
-
-def test_a_lock_is_refused_while_its_holder_lives_and_free_once_it_was_killed(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockHeld, match=str(holder.pid)), disk.locked(path):
-            pass
-    finally:
-        holder.kill()
-        holder.communicate()
-    with disk.locked(path):
-        assert path.read_text().strip() == str(os.getpid())
 
 
 def test_a_missing_permission_is_told_without_a_traceback(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import typer
 
 from deploykit.cli import reach
 from deploykit.cli.agreement import Agreement
-from deploykit.cli.options import Options, StackName
+from deploykit.cli.options import Options, StackName, Wait
 from deploykit.cli.tables import Cell, Row
 from deploykit.errors import EnvironmentLacks, Problem, SpecError
 from deploykit.spec.environments import LOCAL
 
 if TYPE_CHECKING:
-    from deploykit.converge import Record
+    from deploykit.converge import Recorded
     from deploykit.plan import Observed
 
 
@@ -23,6 +23,7 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Remove the data in its volumes as well.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     name: StackName = None,
+    wait: Wait = None,
 ) -> int:
     """Remove all of the stack but the data in its volumes.
 
@@ -36,14 +37,14 @@ def down(
     console.if_interrupted = "interrupted; `deploykit down` again removes the rest"
     try:
         record = reach.record(options, name)
-    except EnvironmentLacks:
-        if name is not None or reach.spec_name(options) is None:
+    except EnvironmentLacks as lacking:
+        if isinstance(lacking, converge.Damaged) or name is not None or reach.spec_name(options) is None:
             raise
         _agree(options, yes, volumes, None)
-        stack, kept = _without_record(options, volumes)
+        stack, kept = _without_record(options, volumes, wait or 0.0)
     else:
         _agree(options, yes, volumes, record)
-        stack, kept = record.stack.full_name, converge.down_recorded(record, volumes, console.talk)
+        stack, kept = record.stack.full_name, converge.down_recorded(record, volumes, console.talk, wait or 0.0)
     console.talk(f"{stack} is down")
     for place in kept:
         console.answer(f"kept: {place}")
@@ -52,7 +53,7 @@ def down(
     return 0
 
 
-def _agree(options: Options, yes: bool, volumes: bool, record: Record | None) -> None:
+def _agree(options: Options, yes: bool, volumes: bool, record: Recorded | None) -> None:
     """Shows what would be gone and asks, where the environment is a named one."""
     from deploykit import converge
 
@@ -83,7 +84,7 @@ def _gone(observed: Observed, data: tuple[str, ...], volumes: str) -> list[Row]:
     return [[Cell(verb, "cyan"), what, Cell(why, "dim")] for verb, what, why in found]
 
 
-def _without_record(options: Options, volumes: bool) -> tuple[str, tuple[str, ...]]:
+def _without_record(options: Options, volumes: bool, wait_seconds: float) -> tuple[str, tuple[str, ...]]:
     """Ends what its spec finds on any target: `.deploykit` was deleted under it, or only volumes are left."""
     from deploykit import converge, targets
 
@@ -94,6 +95,7 @@ def _without_record(options: Options, volumes: bool) -> tuple[str, tuple[str, ..
             options.file, reach.known_target(target), options.console.talk, options.environment
         )
         name = session.stack.full_name
+        session.wait_seconds = wait_seconds
         try:
             seen = session.runtime.observe(False)
             if volumes or seen.anything or seen.orphans or seen.apps_known:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from deploykit.cli.console import Console
 
@@ -23,6 +25,34 @@ Json = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 StackName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="The stack, where its spec is gone or can't be read.")
 ]
+
+LONGEST_WAIT = 600
+"""Seconds that `--wait` waits where it is not told how long: as long as a slow build takes."""
+
+Wait = Annotated[
+    float | None,
+    typer.Option(
+        "--wait",
+        metavar="[SECONDS]",
+        min=0,
+        help=f"Wait while another deploykit works on this stack, {LONGEST_WAIT} s at most or as long as is said.",
+    ),
+]
+
+
+class WithWait(TyperCommand):
+    """A command whose `--wait` needs no value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The same, where `--wait` alone means the longest wait."""
+        return super().parse_args(ctx, list(_with_seconds(args)))
+
+
+def _with_seconds(words: list[str]) -> Iterator[str]:
+    for number, word in enumerate(words):
+        # Longer numbers are ids of releases.
+        has_value = re.fullmatch(r"\d{1,5}(\.\d+)?", "".join(words[number + 1 : number + 2]))
+        yield f"--wait={LONGEST_WAIT}" if word == "--wait" and not has_value else word
 
 
 @dataclass(frozen=True)
@@ -67,6 +97,8 @@ def add(app: typer.Typer, command: Command, console: Console, *, of_a_spec: bool
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + common
     parse.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parse.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    if any(parameter.name == "wait" for parameter in own):
+        settings["cls"] = WithWait
     app.command(command.__name__.strip("_"), help=inspect.getdoc(command), **settings)(parse)
 
 

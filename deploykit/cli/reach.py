@@ -10,7 +10,7 @@ from deploykit.cli.options import Options
 from deploykit.errors import EnvironmentLacks, Problem, SpecError
 
 if TYPE_CHECKING:
-    from deploykit.converge import Record, Session, TargetName
+    from deploykit.converge import Recorded, Session, TargetName
     from deploykit.runtimes import Runtime, Stack
 
 GOES_ON = "interrupted; the next `deploykit up` goes on from here"
@@ -64,7 +64,7 @@ def known_name(kind: str, name: str, names: Iterable[str]) -> None:
     raise SpecError(Problem("", f"there is no {kind} `{name}`", hint))
 
 
-def record(options: Options, name: str | None) -> Record:
+def record(options: Options, name: str | None) -> Recorded:
     """What is recorded of the stack that is meant: the named one, else the spec's, else the only one.
 
     Raises:
@@ -74,7 +74,7 @@ def record(options: Options, name: str | None) -> Record:
     from deploykit import converge
 
     try:
-        return converge.recorded(folder(options), name or spec_name(options), options.environment)
+        return converge.recorded(folder(options), name or spec_name(options), options.environment, options.console.talk)
     except EnvironmentLacks:
         _known_environment(options)
         raise

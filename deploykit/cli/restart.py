@@ -9,7 +9,7 @@ import typer
 
 from deploykit.cli import reach
 from deploykit.cli.agreement import Agreement, Yes
-from deploykit.cli.options import Options, StackName
+from deploykit.cli.options import Options, StackName, Wait
 from deploykit.cli.tables import Cell
 from deploykit.cli.words import seconds_text
 
@@ -19,18 +19,19 @@ def restart(
     member: Annotated[str | None, typer.Argument(metavar="NAME", help="web or web-1. Default: all apps.")] = None,
     name: StackName = None,
     yes: Yes = False,
+    wait: Wait = None,
 ) -> int:
     """Restart instances gracefully, one after the other.
 
     The next one is stopped when the one before is healthy again. With `-e` it shows which ones first and asks.
     """
-    from deploykit import disk
+    from deploykit import exclusion
 
     console = options.console
     stack, runtime = reach.running(options, name)
     agreement = Agreement(options, yes)
     console.if_interrupted = reach.GOES_ON
-    with disk.locked(stack.home / "lock"):
+    with exclusion.held(stack.home / "lock", wait or 0.0, console.talk):
         members = [
             (each.app, each.slot)
             for each in runtime.observe(probes=False).members

@@ -9,7 +9,7 @@ import typer
 
 from deploykit.cli import reach
 from deploykit.cli.agreement import Agreement, Yes
-from deploykit.cli.options import Json, Options, Target
+from deploykit.cli.options import Json, Options, Target, Wait
 from deploykit.cli.progress import open_progress
 from deploykit.cli.releases import releases_as_json, show_releases
 from deploykit.cli.report import show_report
@@ -26,6 +26,7 @@ def rollback(
     release: Annotated[str | None, typer.Argument(metavar="ID", help="Of `releases`, or how it starts.")] = None,
     target: Target = None,
     yes: Yes = False,
+    wait: Wait = None,
     json: Json = False,
 ) -> int:
     """Let a release serve again that is still there; no build, no network.
@@ -45,6 +46,7 @@ def rollback(
         console.talk(f" go back: deploykit rollback{options.again} ID", "dim")
         return 0
     session = reach.session(options, target)
+    session.wait_seconds = wait or 0.0
     agreement = Agreement(options, yes)
     console.if_interrupted = reach.GOES_ON
     with open_progress(console) as progress:

@@ -9,7 +9,7 @@ from deploykit.cli import reach
 from deploykit.cli.agreement import Agreement, Yes
 from deploykit.cli.allow import Allow, allowed
 from deploykit.cli.locked import Locked
-from deploykit.cli.options import Json, Options, Target
+from deploykit.cli.options import Json, Options, Target, Wait
 from deploykit.cli.progress import open_progress
 from deploykit.cli.report import show_report
 from deploykit.cli.words import plain, seconds_text
@@ -25,6 +25,7 @@ def up(
     allow: Allow = None,
     yes: Yes = False,
     locked: Locked = False,
+    wait: Wait = None,
     json: Json = False,
 ) -> int:
     """Make what runs the same as the spec, and check it.
@@ -37,6 +38,7 @@ def up(
     console = options.console
     effects = allowed(allow)
     session = reach.session(options, target)
+    session.wait_seconds = wait or 0.0
     agreement = Agreement(options, yes)
     console.if_interrupted = reach.GOES_ON
     try:

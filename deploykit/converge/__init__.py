@@ -5,7 +5,7 @@ from __future__ import annotations
 from deploykit.converge.locking import Lock, written_down
 from deploykit.converge.opening import all_environments, open_stack, read_spec
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
-from deploykit.converge.record import Record, down_recorded, recorded, recorded_runtime
+from deploykit.converge.record import Damaged, Record, Recorded, down_recorded, recorded, recorded_runtime
 from deploykit.converge.rehearsal import Rehearsal
 from deploykit.converge.rollback import Known, known, stays_applied
 from deploykit.converge.session import ALL_EFFECTS, Session, plan_spec
@@ -15,11 +15,13 @@ from deploykit.spec.load import unknown_environment
 __all__ = [
     "ALL_EFFECTS",
     "BrokenAtFirst",
+    "Damaged",
     "Known",
     "Lock",
     "Outcome",
     "Progress",
     "Record",
+    "Recorded",
     "RefusedByChecks",
     "Rehearsal",
     "Session",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from deploykit.converge.locking import Lock
-from deploykit.converge.record import Record
+from deploykit.converge.record import recall
 from deploykit.converge.session import Session
 from deploykit.plan import TargetName
 from deploykit.runtimes import Stack
@@ -60,18 +60,20 @@ def open_stack(
     spec, origin = read_spec(path, environment)
     stack = Stack(spec.name, origin.path.resolve().parent, environment)
     lock = Lock(spec, origin, ignored=without_lock)
-    chosen, why = _choose_target(spec, stack, target, lock)
+    chosen, why = _choose_target(spec, stack, target, lock, tell)
     return Session(spec, origin, stack, chosen, why, tell, lock)
 
 
-def _choose_target(spec: Spec, stack: Stack, target: str | None, lock: Lock) -> tuple[TargetName, str]:
+def _choose_target(
+    spec: Spec, stack: Stack, target: str | None, lock: Lock, tell: Callable[[str], None]
+) -> tuple[TargetName, str]:
     if target is not None:
         return cast(TargetName, target), ""
     if spec.target is not None:
         return spec.target, ""
     if lock.entry is not None:
         return lock.entry.target, f"as {lock.entry.place} says"
-    record = Record.read(stack.home)
+    record = recall(stack, tell)
     if record is not None:
         return record.target, "it is up there"
     from deploykit.engine import base_images_reachable, engine_answers

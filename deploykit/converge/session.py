@@ -5,19 +5,18 @@ Commands are prefixes of this line. Nothing here draws; what happens is told thr
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from deploykit import __version__, disk, planner, releases, render, secrets, source
+from deploykit import disk, exclusion, planner, releases, render, secrets, source
+from deploykit.converge import kept
 from deploykit.converge.locking import Lock
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
-from deploykit.converge.record import Record
+from deploykit.converge.record import FILE, recall, refuse_copied
 from deploykit.converge.rollback import chosen, going_back, known
 from deploykit.errors import (
     DeployFailed,
@@ -73,6 +72,8 @@ class Session:
         self.target = target
         self.why_target = why_target
         self.lock = lock
+        self.wait_seconds = 0.0
+        """How long to wait for another deploykit that works on this stack."""
         self.redact = secrets.Redactor()
         self._tell = tell
         self._runtime: Runtime | None = None
@@ -115,7 +116,7 @@ class Session:
         for app_values in values.values():
             self.redact.add(app_values.values())
         with disk.explained("can't read the source"):
-            wanted = releases.wanted(plan, files, self.stack.folder, values, self._key())
+            wanted = releases.wanted(plan, files, self.stack.folder, values, kept.key(self.stack, self._tell))
         self.runtime.secrets_reached(values)
         return Desired(plan, files, generation, wanted)
 
@@ -170,7 +171,7 @@ class Session:
             if agree is not None and changes.steps:
                 agree(changes.steps)
             desired = self._signed(desired, observed)
-            self._remember()
+            kept.remember(self.stack, self.target, self.source.path.name)
             self._deploy(changes, desired, observed, progress)
             report = self._prove(desired, progress, self._allowed(allow))
             if report.broken:
@@ -223,7 +224,7 @@ class Session:
         """All of the stack is gone, and only it; what was kept."""
         with self._alone():
             kept = self.runtime.down(volumes=volumes)
-            disk.remove(self.stack.home / "state.json")
+            disk.remove(self.stack.home / FILE)
         return kept
 
     def must_run(self) -> Observed:
@@ -319,43 +320,22 @@ class Session:
     def _alone(self) -> Iterator[None]:
         runtime = self.runtime  # may give up root's rights, so before the first file is made
         del runtime
-        self._ignored_by_git()
-        with disk.locked(self.stack.home / "lock"):
+        kept.prepare(self.stack)
+        with exclusion.held(self.stack.home / "lock", self.wait_seconds, lambda line: self._tell(line)):
             for folder in (self.stack.home.parent, self.stack.home):
                 disk.sweep(folder)
             yield
 
-    def _ignored_by_git(self) -> None:
-        ignore = self.stack.folder / ".deploykit" / ".gitignore"
-        if not ignore.exists():
-            disk.write(ignore, "*\n")
-
     def _own_target(self) -> None:
-        record = Record.read(self.stack.home)
-        if record is not None and record.target != self.target:
+        record = recall(self.stack, self._tell)
+        if record is None:
+            return
+        refuse_copied(self.stack, record)
+        if record.target != self.target:
             raise EnvironmentLacks(
                 f"`{self.stack.full_name}` is up on the target {record.target}",
                 hint=f"deploykit down{self.stack.option}, then deploykit up{self.stack.option} --target {self.target}",
             )
-
-    def _remember(self) -> None:
-        stack = self.stack
-        file = str(self.source.path.name)
-        record = Record(stack.name, self.target, str(stack.folder), file, __version__, stack.environment)
-        if Record.read(self.stack.home) != record:
-            disk.write(self.stack.home / "state.json", json.dumps(asdict(record), indent=2) + "\n")
-
-    def _key(self) -> bytes:
-        path = self.stack.home / "key"
-        if not path.exists():
-            try:
-                self._ignored_by_git()
-                disk.write(path, os.urandom(32), 0o600)
-            except EnvironmentLacks:
-                # Looked at by somebody who can't write here: then nothing was made with a key yet.
-                return b""
-        with disk.explained("can't read the stack's key"):
-            return path.read_bytes()
 
     def _written_at(self, app: AppPlan, ref: SecretRef) -> str:
         return str(self.source.place(("apps", app.name, "secrets", ref.name, "command")))

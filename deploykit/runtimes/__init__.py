@@ -29,6 +29,8 @@ class Stack:
     folder: Path
     """The folder of the spec."""
     environment: str = LOCAL
+    made_in: Path | None = None
+    """The folder that what runs is named after, where the stack was moved since."""
 
     @property
     def full_name(self) -> str:
@@ -50,7 +52,8 @@ class Stack:
         """Tells this stack from one of the same name elsewhere: 12 hex digits from name, environment and place."""
         import hashlib
 
-        return hashlib.sha256(os.fsencode(f"{self.full_name}\0{self.folder.resolve()}")).hexdigest()[:12]
+        place = (self.made_in or self.folder).resolve()
+        return hashlib.sha256(os.fsencode(f"{self.full_name}\0{place}")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
