@@ -142,10 +142,11 @@ def read_regular(path: Path, limit_bytes: int = 4 << 20) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _no_file(path, path.lstat().st_mode) from error
         raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _no_file(path, mode)
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise _no_file(path, mode)
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         raise OSError(errno.EFBIG, f"it has more than {limit_bytes} bytes", str(path))

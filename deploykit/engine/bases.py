@@ -195,13 +195,13 @@ def _remembered(
     key = f"{kind} {client.images.get(name).id}"
     path: Path = stack.home / "facts.json"
     try:
-        known = json.loads(path.read_text())
-        told: dict[str, Any] = known[key]
-    except (OSError, ValueError, KeyError, TypeError):
+        known = json.loads(disk.read_regular(path))
+        told: dict[str, Any] = {**known[key]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         told = ask(client, stack, name)
         try:
-            known = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+            known = dict(json.loads(disk.read_regular(path)))
+        except (OSError, ValueError, TypeError, RecursionError):
             known = {}
         disk.write(path, json.dumps({**known, key: told}, indent=2, sort_keys=True) + "\n")
     return told

@@ -204,7 +204,7 @@ def listed(client: DockerClient, names: Names) -> tuple[dict[str, list[Release]]
             continue
         try:
             release = release_of(labels)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         tags = image.get("RepoTags") or ()
         if names.image(release.app, release.id) in tags:

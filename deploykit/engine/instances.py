@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
 
+UNKNOWN_GRACE_SECONDS = 60
+"""The patience where the label of an instance can't be read."""
+
+
 def image_of(client: DockerClient, names: Names, app: str, release: str) -> Image:
     """The image of a release.
 
@@ -152,8 +156,11 @@ def remove_by_name(client: DockerClient, names: Names, name: str) -> None:
 
 def stop(container: Container) -> None:
     """The instance has finished its requests and is gone."""
-    settings = Settings.from_label(container.labels[SETTINGS])
-    container.stop(timeout=round(settings.stop_grace_seconds) + 2)
+    try:
+        grace = round(Settings.from_label(container.labels.get(SETTINGS, "")).stop_grace_seconds) + 2
+    except EnvironmentLacks:
+        grace = UNKNOWN_GRACE_SECONDS
+    container.stop(timeout=grace)
     containers.remove(container)
 
 

@@ -76,9 +76,20 @@ class Settings:
 
     @classmethod
     def from_label(cls, text: str) -> Settings:
-        data = json.loads(text)
-        probe = Probe(**{**data.pop("probe"), "statuses": tuple(json.loads(text)["probe"]["statuses"])})
-        return cls(**{**data, "static_folders": tuple(data["static_folders"]), "probe": probe})
+        """The settings that a label tells.
+
+        Raises:
+            EnvironmentLacks: it tells none that this version knows.
+        """
+        try:
+            data = json.loads(text)
+            probe = Probe(**{**data.pop("probe"), "statuses": tuple(json.loads(text)["probe"]["statuses"])})
+            return cls(**{**data, "static_folders": tuple(data["static_folders"]), "probe": probe})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EnvironmentLacks(
+                f"a label `{SETTINGS}` is not what this deploykit writes: {text[:60]!r}",
+                hint="use the deploykit that wrote it; `deploykit down` and `deploykit up` make all anew",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,7 @@ def release_of(labels: Mapping[str, str]) -> Release:
     """The release that an image's labels tell.
 
     Raises:
-        ValueError, KeyError: they tell none.
+        ValueError, KeyError, TypeError, AttributeError: they tell none.
     """
     origin = json.loads(labels.get(ORIGIN, "{}"))
     origin = Origin(**{**origin, "commands": tuple(origin.get("commands", ()))})

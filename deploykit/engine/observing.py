@@ -160,9 +160,12 @@ def is_healthy(container: Container) -> bool:
     """Whether an instance answers the probe that it was started with."""
     import docker
 
-    from deploykit.errors import DeployFailed
+    from deploykit.errors import DeployFailed, EnvironmentLacks
 
-    settings = Settings.from_label(container.labels[SETTINGS])
+    try:
+        settings = Settings.from_label(container.labels.get(SETTINGS, ""))
+    except EnvironmentLacks:
+        return False
     socket = socket_path(container.labels[APP], container.labels[RELEASE], int(container.labels[SLOT]))
     try:
         (answer,) = exchange(container, [probe_request(settings.probe, settings.protocol, socket)])

@@ -41,6 +41,7 @@ class Builder:
             EnvironmentLacks: no disk space, no permission, no such Python.
         """
         home = self.home.release(app.name, release.id)
+        self._refuse_damaged(app.name, release.id)
         disk.remove(home)
         self._copy_code(app, self.home.code(app.name, release.id))
         self._link_volumes(app, self.home.code(app.name, release.id))
@@ -139,6 +140,14 @@ class Builder:
         """The interpreter of a release's environment."""
         name = disk.read_link(self.home.release(app, release) / "environment").rpartition("/")[2]
         return environments.environment_python(self.home.environments / name)
+
+    def _refuse_damaged(self, app: str, release: str) -> None:
+        if disk.read_link(self.home.current(app)) == release and records.is_damaged(self.home, app, release):
+            path = records.release_file(self.home, app, release)
+            raise EnvironmentLacks(
+                f"{path} can't be read as what deploykit wrote there, and {app} runs from the files beside it",
+                hint=f"deploykit down and deploykit up make all anew; any change of {app} makes a release beside it",
+            )
 
     # --- its parts ---
 

@@ -105,9 +105,9 @@ def environment_python(environment: Path) -> Path:
 def is_whole(environment: Path) -> bool:
     """Whether it was made to its end, and where it lies now: environments can't be moved."""
     try:
-        marker = json.loads((environment / MARKER).read_text())
+        marker = json.loads(disk.read_regular(environment / MARKER))
         return bool(marker.get("path") == str(environment)) and environment_python(environment).exists()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 

@@ -1,10 +1,15 @@
-"""What is written down of releases and of nginx, so that a look at the disk is enough to know what is there."""
+"""What is written down of releases and of nginx, so that a look at the disk is enough to know what is there.
+
+Anything but what was written whole is none: a damaged `release.json` never makes its release a whole one, and
+`is_damaged` tells it from one that was never written. With what nginx runs is rebuilt from its generation's own record.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +20,9 @@ from deploykit import disk
 from deploykit.plan import AppPlan, Origin, Probe, Release
 from deploykit.supervision.environments import is_whole
 from deploykit.supervision.home import Home
+
+VERSION = 1
+_TEXTS = ("app", "id", "environment", "protocol", "socket")
 
 
 @dataclass(frozen=True)
@@ -67,19 +75,38 @@ def port_of(address: str) -> int:
 
 def write_release(home: Home, record: ReleaseRecord) -> None:
     """The release is complete from now on."""
-    disk.write(home.release(record.app, record.id) / "release.json", json.dumps(asdict(record), indent=2) + "\n")
+    text = json.dumps({"version": VERSION, **asdict(record)}, indent=2) + "\n"
+    disk.write(release_file(home, record.app, record.id), text)
+
+
+def release_file(home: Home, app: str, release: str) -> Path:
+    """Where the record of a release lies."""
+    return home.release(app, release) / "release.json"
+
+
+def is_damaged(home: Home, app: str, release: str) -> bool:
+    """Whether a release was whole once, by its record being there, and the record can't be read any more."""
+    path = release_file(home, app, release)
+    if not os.path.lexists(path):
+        return False
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        data = json.loads(disk.read_regular(path))
+        return not isinstance(data, dict) or data.get("version", VERSION) != VERSION or data.get("id") != release
+    return True
 
 
 def read_release(home: Home, app: str, release: str) -> ReleaseRecord | None:
     """What is known of it; None where it is not complete, or its environment is gone."""
     try:
-        data = json.loads((home.release(app, release) / "release.json").read_text())
+        data = json.loads(disk.read_regular(release_file(home, app, release)))
+        if data.pop("version", VERSION) != VERSION or not all(isinstance(data.get(name), str) for name in _TEXTS):
+            return None
         probe = {**data.pop("probe")}
         probe["statuses"] = (int(probe["statuses"][0]), int(probe["statuses"][1]))
         origin = data.pop("origin", {})
         origin = Origin(**{**origin, "commands": tuple(origin.get("commands", ()))})
         record = ReleaseRecord(probe=Probe(**probe), origin=origin, **data)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         return None
     whole = record.app == app and record.id == release and is_whole(home.environments / record.environment)
     return record if whole else None
@@ -174,8 +201,11 @@ def write_nginx(home: Home, record: NginxRecord) -> None:
 
 
 def read_nginx(home: Home) -> NginxRecord | None:
-    """With what nginx was started last; None where it never was."""
-    return _nginx_record(_read_json(home.nginx / "running.json"))
+    """With what nginx was started last; None where it never was.
+
+    Where that record is damaged it is the one of the generation that `current` names: nginx was reloaded with it last.
+    """
+    return _nginx_record(_read_json(home.nginx / "running.json")) or staged_nginx(home.nginx / "current")
 
 
 def staged_nginx(folder: Path) -> NginxRecord | None:
@@ -193,7 +223,7 @@ def _nginx_record(data: Mapping[str, Any]) -> NginxRecord | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
+        data = json.loads(disk.read_regular(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
