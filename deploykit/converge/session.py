@@ -36,6 +36,7 @@ from deploykit.plan import (
     Release,
     RenderedFile,
     Report,
+    RunNginx,
     SecretRef,
     Step,
     TargetName,
@@ -168,6 +169,8 @@ class Session:
             self._own_target()
             changes, desired, observed = self.changes()
             self.lock.compare(desired.plan.facts, self.target, self._tell, strictly=locked)
+            if any(isinstance(step, RunNginx) for step in changes.deploy):
+                self.runtime.refuse_taken(desired, observed)
             if agree is not None and changes.steps:
                 agree(changes.steps)
             desired = self._signed(desired, observed)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.engine import connection, containers, observing, volumes
+from deploykit.engine import connection, containers, listening, observing, volumes
 from deploykit.engine.labels import APP_ID, NGINX_ID, NGINX_USER, PREFIX, SHAPE, Names
-from deploykit.errors import DeployFailed, Failure, FailureError
+from deploykit.errors import DeployFailed, EnvironmentLacks, Failure, FailureError
 from deploykit.plan import Desired, RunNginx
 from deploykit.runtimes import CommandResult
 
@@ -232,11 +232,10 @@ class Front:
         new = containers.create(self.client, definition.wanted(self.names, "nginx", self._spare, command("current")))
         stopped = False
         try:
-            if live is not None and live.status == "running" and _same_address(live, definition):
+            if live is not None and live.status == "running" and listens_on(live, definition.port):
                 live.stop(timeout=definition.stop_seconds)
                 stopped = True
-            with connection.explained(f"nginx can't listen on {definition.host}:{definition.port}"):
-                new.start()
+            self._listen(new, definition)
             if not self._confirmed(step.generation, new):
                 raise self._silent(new, step.generation)
         except (FailureError, KeyboardInterrupt):
@@ -251,6 +250,15 @@ class Front:
             containers.remove(live)
         new.rename(self.names.nginx)
         return f"runs generation {step.generation}"
+
+    def _listen(self, new: Container, definition: Definition) -> None:
+        try:
+            with connection.explained(f"nginx can't listen on {definition.host}:{definition.port}"):
+                new.start()
+        except EnvironmentLacks as lacking:
+            if "port is taken" in lacking.failure.what:
+                raise listening.taken(self.client, definition.host, definition.port) from lacking
+            raise
 
     def _silent(self, new: Container, generation: str) -> DeployFailed:
         return DeployFailed(
@@ -317,13 +325,10 @@ def _workers(container: Container) -> frozenset[str]:
     return frozenset(pid for pid, title in rows if "worker process" in title and "shutting down" not in title)
 
 
-def _same_address(live: Container, definition: Definition) -> bool:
+def listens_on(live: Container, port: int) -> bool:
+    """Whether nginx's container is published at that port of the Engine's machine."""
     bindings = live.attrs["HostConfig"].get("PortBindings") or {}
-    return any(
-        binding.get("HostPort") == str(definition.port)
-        for published in bindings.values()
-        for binding in published or ()
-    )
+    return any(binding.get("HostPort") == str(port) for published in bindings.values() for binding in published or ())
 
 
 def _errors(container: Container, since: float) -> tuple[str, ...]:

@@ -103,6 +103,10 @@ class Runtime(Protocol):
         """One snapshot. With `probes`, each member's health is asked; it needs nothing but what is recorded there."""
         ...
 
+    def refuse_taken(self, desired: Desired, observed: Observed) -> None:
+        """Raises EnvironmentLacks where nginx would have to listen where somebody else does; asked before a build."""
+        ...
+
     def apply(self, step: Step, desired: Desired) -> str:
         """Carry out one step; what came of it in a few words. Running it again after a kill is safe."""
         ...

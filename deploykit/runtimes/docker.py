@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit import disk, wheels, wire
-from deploykit.engine import asking, bases, building, connection, containers, images, instances, observing, volumes
+from deploykit.engine import (
+    asking,
+    bases,
+    building,
+    connection,
+    containers,
+    images,
+    instances,
+    listening,
+    observing,
+    volumes,
+)
 from deploykit.engine import logs as reading
 from deploykit.engine import nginx as front
 from deploykit.engine.labels import APP, APP_ID, KEEP, LISTEN, PREFIX, RELEASE, SLOT, Names
@@ -116,6 +127,16 @@ class DockerRuntime:
     def observe(self, probes: bool = True) -> Observed:
         with connection.explained("can't see what is there"):
             return observing.observe(self.client, self.names, self._told_generation, probes)
+
+    def refuse_taken(self, desired: Desired, observed: Observed) -> None:
+        plan = desired.plan
+        if observed.orphans:  # what is left behind may hold it, and is ended first
+            return
+        with connection.explained("can't ask who listens"):
+            nginx = self.front.container()
+            if nginx is None or nginx.status != "running" or not front.listens_on(nginx, plan.listen_port):
+                image = plan.facts.images[plan.apps[0].name]
+                listening.refuse_taken(self.client, self.names, image, plan.listen_host, plan.listen_port)
 
     # --- changed ---
 

@@ -84,6 +84,10 @@ class ProcessRuntime:
     def observe(self, probes: bool = True) -> Observed:
         return observe(self.home, self.supervisord, probes)
 
+    def refuse_taken(self, desired: Desired, observed: Observed) -> None:
+        if not observed.orphans:  # what is left behind may hold it, and is ended first
+            self.gateway.refuse_taken(desired.plan)
+
     # --- changed ---
 
     def apply(self, step: Step, desired: Desired) -> str:

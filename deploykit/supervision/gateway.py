@@ -151,12 +151,13 @@ class Gateway:
         if seen := self._not_confirmed(record, generation, start):
             lines = journal.lines_since(self.home.log(NAME), start, 20)
             self.supervisord.remove(NAME, 5.0)
+            failed = self._failed("nginx did not start with its new configuration", seen, lines, record)
             self._restore(before)
             if was_up and before and old is not None:
                 start = journal.size(self.home.log(NAME))
                 self.supervisord.start(_program(old.command, patience))
                 self._not_confirmed(old, before, start)
-            raise self._failed("nginx did not start with its new configuration", seen, lines)
+            raise failed
 
     def _reload(self, generation: str, before: str, record: records.NginxRecord) -> None:
         start = journal.size(self.home.log(NAME))
@@ -167,7 +168,7 @@ class Gateway:
             lines = journal.lines_since(self.home.log(NAME), start, 20)
             self._restore(before)
             self.supervisord.signal(NAME, "HUP")
-            raise self._failed("nginx did not take its new configuration", seen, lines)
+            raise self._failed("nginx did not take its new configuration", seen, lines, record)
         # A new worker has answered; until an old one has heard of it, it may still take the next request.
         for _ in until(LEAVE_SECONDS, 0.02):
             if not any(TAKES_REQUESTS in self._workers().get(pid, "") for pid in old):
@@ -198,9 +199,28 @@ class Gateway:
         else:
             disk.remove(self.home.nginx / "current")
 
-    def _failed(self, what: str, seen: str, lines: tuple[str, ...]) -> DeployFailed:
+    def _failed(
+        self, what: str, seen: str, lines: tuple[str, ...], record: records.NginxRecord
+    ) -> DeployFailed | EnvironmentLacks:
+        if any("bind()" in line and "Address already in use" in line for line in lines):
+            # It was free when it was looked at, and somebody was quicker.
+            try:
+                self._refuse_taken(record)
+            except EnvironmentLacks as taken:
+                return taken
         log = str(self.home.log(NAME))
         return DeployFailed(Failure(what, tried=(seen,), log_name=log, log_lines=lines, cause=likely_cause(lines)))
+
+    def refuse_taken(self, plan: Plan) -> None:
+        """Nothing, where nginx listens where the plan says, or could.
+
+        Raises:
+            EnvironmentLacks: somebody else listens there; says who.
+        """
+        old = records.read_nginx(self.home)
+        known = self.supervisord.one(NAME) if self.supervisord.pid() is not None else None
+        if known is None or not known.is_up or old is None or old.port != plan.listen_port:
+            self._refuse_taken(_record(plan))
 
     def _refuse_taken(self, record: records.NginxRecord) -> None:
         if reason := machine.why_not_listen(record.host, record.port):
