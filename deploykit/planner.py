@@ -81,7 +81,7 @@ def build_plan(spec: Spec, facts: Facts, listings: Listings, target: TargetName,
         )
         static = tuple(
             dict.fromkeys(
-                route.folder.removeprefix(f"releases/{name}/current/code/").rstrip("/")
+                route.directory.removeprefix(f"releases/{name}/current/code/").rstrip("/")
                 for site in sites
                 for route in site.routes
                 if route.app == name and route.folder.startswith("releases/")

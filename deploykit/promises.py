@@ -6,6 +6,7 @@ Each check's `kind` is a function of `proof.checks`; its `values` are what that 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
@@ -33,7 +34,7 @@ def promises(apps: tuple[AppPlan, ...], sites: tuple[SitePlan, ...], spec: Spec)
     for site in sites:
         checks.append(_site_answers(site))
         for route in site.routes:
-            checks += _of_files(site, route) if route.folder else [_body_limit(site, route, apps)]
+            checks += _of_route(site, route, apps)
     names = [name for site in sites for name in site.server_names]
     checks.append(
         Check("unknown_host_refused", "a Host that no site has is refused", ("listen",), "read", {"names": names})
@@ -59,10 +60,19 @@ def covers(site: SitePlan, host: str) -> bool:
 
 
 def route_of(site: SitePlan, target: str) -> Route | None:
-    """The route that answers that target: the one with the longest path, as nginx picks locations."""
+    """The route that answers that target, as nginx picks locations: files are not taken over by a regex."""
     path = unquote(target.partition("?")[0])
-    fitting = [route for route in site.routes if path.startswith(unquote(route.path))]
-    return max(fitting, key=lambda route: len(unquote(route.path)), default=None)
+    alone = next((route for route in site.routes if route.match == "exact" and path == unquote(route.path)), None)
+    below = [route for route in site.routes if route.match == "prefix" and path.startswith(unquote(route.path))]
+    longest = max(below, key=lambda route: len(unquote(route.path)), default=None)
+    if alone is not None or (longest is not None and longest.folder):
+        return alone or longest
+    return next((route for route in site.routes if _finds(route, path)), longest)
+
+
+def _finds(route: Route, path: str) -> bool:
+    flags = {"regex": 0, "regex_any_case": re.IGNORECASE}
+    return route.match in flags and re.search(route.path, path, flags[route.match]) is not None
 
 
 def _host(site: SitePlan, apps: tuple[AppPlan, ...]) -> str:
@@ -88,7 +98,7 @@ def _through_nginx(app: AppPlan, sites: tuple[SitePlan, ...]) -> dict[str, objec
             }
     for site in sites:
         for route in site.routes:
-            if route.app == app.name and not route.folder:
+            if route.app == app.name and not route.folder and route.askable:
                 host = _host(site, (app,))
                 return {
                     "app": app.name,
@@ -152,15 +162,49 @@ def _of_balance(app: AppPlan, way: dict[str, object]) -> Iterator[Check]:
 
 
 def _site_answers(site: SitePlan) -> Check:
-    first = next((route for route in site.routes if route.path == "/"), site.routes[0])
+    # Where there are only regular expressions, nginx itself answers for the rest.
+    askable = [route for route in site.routes if route.askable]
+    first = next((route for route in askable if route.path == "/"), askable[0] if askable else None)
     values = {
         "names": [concrete(name) for name in site.server_names],
-        "target": first.path,
-        "app": "" if first.folder else first.app,
-        "timeout_seconds": first.timeout_seconds or 10.0,
+        "target": first.path if first else "/",
+        "app": first.app if first and not first.folder else "",
+        "timeout_seconds": (first.timeout_seconds if first else 0.0) or 10.0,
     }
     names = ", ".join(site.server_names)
     return Check("site_answers", f"{site.name} answers as {names}", site.spec_path, "read", values)
+
+
+def _of_route(site: SitePlan, route: Route, apps: tuple[AppPlan, ...]) -> Iterator[Check]:
+    if not route.askable:
+        return
+    if route.redirect:
+        yield _redirects(site, route)
+    elif route.folder.endswith("/"):
+        yield from _of_files(site, route)
+    elif route.folder:
+        yield _one_file(site, route)
+    else:
+        yield _body_limit(site, route, apps)
+
+
+def _redirects(site: SitePlan, route: Route) -> Check:
+    rest = f"{MADE_UP}?a=b" if route.keeps_rest else "?a=b"
+    joined = "&" if "?" in route.redirect else "?"
+    to = f"{route.redirect}{rest}" if route.keeps_rest else f"{route.redirect}{joined}a=b"
+    values = {"host": concrete(site.server_names[0]), "target": route.path + rest, "status": route.status, "to": to}
+    return Check("redirects", f"{route.path} leads to {route.redirect}", route.spec_path, "read", values)
+
+
+def _one_file(site: SitePlan, route: Route) -> Check:
+    values = {
+        "host": concrete(site.server_names[0]),
+        "path": route.path,
+        "cache_control": route.cache_control,
+        "sandbox": route.folder.startswith("volumes/"),
+    }
+    promise = f"{route.path} from nginx, {route.cache_control}"
+    return Check("file_from_nginx", promise, route.spec_path, "read", values)
 
 
 def _of_files(site: SitePlan, route: Route) -> Iterator[Check]:

@@ -6,8 +6,9 @@ import posixpath
 
 from deploykit import frameworks
 from deploykit.errors import Problem
-from deploykit.plan import Route, SitePlan
+from deploykit.plan import Match, Route, SitePlan, SpecPath
 from deploykit.spec.model import Location, Site, Spec
+from deploykit.spec.rules import location_words
 
 Listings = dict[str, tuple[str, ...]]
 
@@ -28,6 +29,8 @@ def plan_sites(spec: Spec, listings: object, problems: list[Problem], local: boo
             _route(spec, f"{at}.{path}", path, location, problems) for path, location in site.locations.items()
         )
         spec_path = ("sites", name) if spec.sites else ("apps", next(iter(spec.apps)))
+        if site.redirect is not None:
+            routes = (_redirect("/", "prefix", f"{site.redirect}/", 301, (*spec_path, "redirect")),)
         names = tuple(dict.fromkeys((*site.server_name, here))) if local else site.server_name
         host = here if local else next(known for known in names if not known.startswith("*"))
         plans.append(SitePlan(name, names, f"http://{host}{port}", routes, spec_path))
@@ -43,10 +46,29 @@ def _default_site(spec: Spec, files: dict[str, tuple[str, ...]]) -> Site:
     return Site(locations=locations)  # type: ignore[call-arg]
 
 
-def _route(spec: Spec, at: str, path: str, location: Location, problems: list[Problem]) -> Route:
-    spec_path = ("sites", at.split(".", 2)[1], "locations", path) if spec.sites else ("apps", next(iter(spec.apps)))
+MATCHES: dict[str, Match] = {"": "prefix", "=": "exact", "~": "regex", "~*": "regex_any_case"}
+
+
+def _redirect(path: str, match: Match, target: str, status: int, spec_path: SpecPath) -> Route:
+    keeps_rest = match == "prefix" and path.endswith("/") and target.endswith("/") and not {"?", "#"} & set(target)
+    return Route(
+        path, "", "", "", 0.0, 0, spec_path, match=match, redirect=target, status=status, keeps_rest=keeps_rest
+    )
+
+
+def _route(spec: Spec, at: str, key: str, location: Location, problems: list[Problem]) -> Route:
+    spec_path = ("sites", at.split(".", 2)[1], "locations", key) if spec.sites else ("apps", next(iter(spec.apps)))
+    mark, path = location_words(key)
+    match = MATCHES[mark]
+    if location.redirect is not None:
+        return _redirect(path, match, location.redirect, location.status or 301, spec_path)
     if location.files is not None:
         app, folder = _folder(spec, at, location.files, problems)
+        if match == "exact":
+            if posixpath.dirname(folder.rstrip("/")).endswith("/code"):
+                said = "is beside the app's own code, which nginx does not see"
+                problems.append(Problem(f"{at}.files", said, "move it to a folder of static files"))
+            return Route(path, app, folder.rstrip("/"), _cache(location.cache_control), 0.0, 0, spec_path, match=match)
         if not path.endswith("/"):
             problems.append(Problem(at, "should end in `/`, because it is a folder", f"write `{path}/`"))
         if "$" in location.files:
@@ -62,6 +84,8 @@ def _route(spec: Spec, at: str, path: str, location: Location, problems: list[Pr
         timeout_seconds=location.timeout or app_spec.timeout,
         body_bytes=location.body_size or app_spec.body_size,
         spec_path=spec_path,
+        match=match,
+        strips_prefix=location.strip_prefix,
     )
 
 

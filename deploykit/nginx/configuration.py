@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 from deploykit.plan import AppPlan, Facts, FilePlan, Layout, Route, SitePlan
@@ -16,6 +17,8 @@ METHODS = {"round_robin": "", "random": "random two least_conn"}
 FAIR_MODULE = "ngx_http_upstream_fair_module.so"
 FAIR_PACKAGE = "libnginx-mod-http-upstream-fair"
 """Debian's, with that file in it."""
+
+MARKS = {"prefix": "", "exact": "= ", "regex": "~ ", "regex_any_case": "~* "}
 
 CACHE_HEADERS = {
     "immutable": '"public, max-age=31536000, immutable"',
@@ -119,7 +122,7 @@ def _site(site: SitePlan, layout: Layout, apps: tuple[AppPlan, ...]) -> FilePlan
         "listen": layout.listen,
         "server_names": list(site.server_names),
         "routes": [_route(route, protocols) for route in site.routes],
-        "has_root": any(route.path == "/" for route in site.routes),
+        "has_root": any(route.path == "/" and route.match == "prefix" for route in site.routes),
     }
     return FilePlan(f"nginx/sites/{site.name}.conf", "nginx/site.conf.j2", values, f"site {site.name}", site.spec_path)
 
@@ -128,23 +131,40 @@ def _route(route: Route, protocols: Mapping[str, str]) -> dict[str, object]:
     from urllib.parse import unquote
 
     # nginx matches locations against the decoded path.
-    path = unquote(route.path)
+    path = unquote(route.path) if route.askable else route.path
+    common = {"mark": MARKS[route.match], "path": path}
+    if route.redirect:
+        return {
+            **common,
+            "kind": "redirect",
+            "status": route.status,
+            "to": route.redirect,
+            # Of the address as it came: what nginx has decoded could hold a line break. A rest that begins with a
+            # slash of either kind could make the redirect lead to another host.
+            "rest": f"^{re.escape(route.path.rstrip('/'))}/+(?<dk_rest>[^/\\\\].*)$" if route.keeps_rest else "",
+            "keeps_query": not {"?", "#"} & set(route.redirect),
+        }
     if route.folder:
         cache = route.cache_control
         header = CACHE_HEADERS.get(cache, f'"public, {cache}"')
         sandbox = route.folder.startswith("volumes/")
         return {
-            "app_route": False,
-            "path": path,
-            "folder": route.folder,
+            **common,
+            "kind": "files" if route.folder.endswith("/") else "file",
+            # Images of a folder are not taken over by `~ \.png$` of an app.
+            "mark": "^~ " if route.match == "prefix" else MARKS[route.match],
+            "folder": route.directory,
+            "file": route.folder.rpartition("/")[2],
             "cache_header": header,
             "sandbox": sandbox,
         }
     read_seconds = math.ceil(route.timeout_seconds) + 5
     uwsgi = protocols[route.app] == "uwsgi"
     return {
-        "app_route": True,
-        "path": path,
+        **common,
+        "kind": "app",
+        "prefix": path.rstrip("/") if route.strips_prefix else "",
+        "after_prefix": f"^{re.escape(path.rstrip('/'))}(/.*)$",
         "directive": "uwsgi" if uwsgi else "proxy",
         "target": route.app if uwsgi else f"http://{route.app}",
         "read_seconds": read_seconds,

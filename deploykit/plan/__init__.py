@@ -39,7 +39,7 @@ from deploykit.plan.steps import (
     StopNginx,
     SwitchRelease,
 )
-from deploykit.plan.words import BalanceMethod, SpecPath, TargetName
+from deploykit.plan.words import BalanceMethod, Match, SpecPath, TargetName
 
 __all__ = [
     "AppPlan",
@@ -53,6 +53,7 @@ __all__ = [
     "Facts",
     "FilePlan",
     "Layout",
+    "Match",
     "Member",
     "NginxBuild",
     "NginxSeen",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deploykit.plan.facts import Facts
-from deploykit.plan.words import BalanceMethod, SpecPath, TargetName
+from deploykit.plan.words import BalanceMethod, Match, SpecPath, TargetName
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,33 @@ class Route:
 
     path: str
     app: str
-    """The app that answers or, for files, the app that they belong to."""
+    """The app that answers or, for files, the app that they belong to; empty for a redirect."""
     folder: str
-    """Relative to the prefix, ends in `/`; empty where the app answers itself."""
+    """Relative to the prefix, ends in `/`, but for a path alone, where it is a file; empty where the app answers."""
     cache_control: str
     """`immutable`, `hashed`, `no-cache`, `no-store` or `max-age=N`; empty where the app answers."""
     timeout_seconds: float
     body_bytes: int
     spec_path: SpecPath
+    match: Match = "prefix"
+    """How `path` is compared with that of a request; a regular expression stands in `path` as it is."""
+    redirect: str = ""
+    """Where clients are sent; empty where they are answered."""
+    status: int = 0
+    """Of the redirect."""
+    keeps_rest: bool = False
+    """Whether what comes after the path goes into the redirect too."""
+    strips_prefix: bool = False
+
+    @property
+    def directory(self) -> str:
+        """The folder that nginx has to see, ends in `/`; empty where it serves no file here."""
+        return self.folder if self.folder.endswith("/") or not self.folder else self.folder.rpartition("/")[0] + "/"
+
+    @property
+    def askable(self) -> bool:
+        """Whether `path` is an address that can be asked for."""
+        return self.match in ("prefix", "exact")
 
 
 @dataclass(frozen=True)

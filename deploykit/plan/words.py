@@ -6,7 +6,10 @@ from typing import Literal
 
 from deploykit.spec.words import SpecPath
 
-__all__ = ["BalanceMethod", "SpecPath", "TargetName"]
+__all__ = ["BalanceMethod", "Match", "SpecPath", "TargetName"]
+
+Match = Literal["prefix", "exact", "regex", "regex_any_case"]
+"""How the path of a location is compared with that of a request."""
 
 BalanceMethod = Literal["round_robin", "least_conn", "ip_hash", "random", "fair", "hash"]
 """How an upstream spreads its requests."""

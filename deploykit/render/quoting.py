@@ -43,6 +43,15 @@ def nginx_variables(value: object) -> str:
     return text
 
 
+def nginx_before(value: object, variables: str) -> str:
+    """One nginx parameter: the text, in which `$` is refused, then the template's own variables."""
+    text = _printable(value, "nginx")
+    if "$" in text:
+        raise Unquotable("nginx reads `$` as the start of a variable and has no escape for it")
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}{variables}"'
+
+
 def _nginx_quoted(text: str) -> str:
     if len(text.encode()) > 4000:
         raise Unquotable("nginx takes parameters of at most 4095 bytes")
@@ -95,6 +104,7 @@ def shell(value: object) -> str:
 FILTERS = {
     "nginx": nginx,
     "nginx_path": nginx_path,
+    "nginx_before": nginx_before,
     "nginx_variables": nginx_variables,
     "python": python,
     "uwsgi": uwsgi,

@@ -21,14 +21,16 @@ from deploykit.spec.values import (
     HostName,
     ImageName,
     Listen,
+    LocationKey,
     Name,
+    Origin,
     PythonVersion,
+    Redirect,
     RelativePath,
     RequestTarget,
     Size,
     Table,
     Text,
-    UrlPath,
     VersionRange,
     WholeNumber,
     as_written_number,
@@ -176,12 +178,25 @@ class App(Model):
 
 
 class Location(Model):
-    """What answers below one path: an app, or files. Short form: just the name of the app."""
+    """What answers below one path: an app, files, or another address. Short form: just the name of the app."""
 
     app: Name | None = Field(None, description="The app that answers.")
     files: RelativePath | None = Field(
         None,
         description="A folder that nginx serves itself, relative to the spec: in an app's source or volume.",
+    )
+    redirect: Redirect | None = Field(
+        None,
+        description="Where clients are sent. What comes after the path stays where both end in `/`, the query always.",
+        examples=["/new/"],
+    )
+    status: Annotated[Literal[301, 302, 303, 307, 308], as_written_number] | None = Field(
+        None,
+        description="With `redirect`: 301 (for good), 302 or 307 (for now), 308 and 307 keep the method. Default: 301.",
+    )
+    strip_prefix: bool = Field(
+        False,
+        description="With `app`: the app is asked without the path of this location, which it is told as its prefix.",
     )
     cache_control: CacheControl | None = Field(
         None,
@@ -200,8 +215,15 @@ class Site(Model):
         description="Its host names: one, or a list. In `local` an only site answers on localhost too, others on "
         "NAME.localhost.",
     )
-    locations: Table[UrlPath, Annotated[Location, Short("app", "the name of an app")]] = Field(
-        min_length=1, description="Path and what answers below it.", examples=["{/: web}"]
+    locations: Table[LocationKey, Annotated[Location, Short("app", "the name of an app")]] = Field(
+        {},
+        description="Path and what answers below it; `= /path` is that path alone, `~ REGEX` what it finds (`~*` in "
+        "any case). A path alone goes first, then files, then the first regex, then the longest path.",
+        examples=["{/: web}"],
+    )
+    redirect: Origin | None = Field(
+        None,
+        description="Instead of locations: another address of the same pages, such as `https://www.example.com`.",
     )
 
 

@@ -62,29 +62,59 @@ def _sites(spec: Spec) -> Iterator[Found]:
         yield ("sites",), "is missing; with several apps it says which one answers where", hint
     for name, site in spec.sites.items():
         seen: dict[str, str] = {}
-        for path, location in site.locations.items():
-            at: SpecPath = ("sites", name, "locations", path)
+        if bool(site.locations) == (site.redirect is not None):
+            both = "should have either `locations` or `redirect`, not both"
+            yield ("sites", name), both if site.locations else "needs `locations` (or `redirect`)", ""
+        for key, location in site.locations.items():
+            at: SpecPath = ("sites", name, "locations", key)
             yield from _location(at, location, spec)
-            yield from _url_path(at, path, seen)
+            mark, path = location_words(key)
+            if mark.startswith("~"):
+                yield from _of_regex(at, location)
+            else:
+                yield from _url_path(at, path, seen, mark)
 
 
 def _location(at: SpecPath, location: Location, spec: Spec) -> Iterator[Found]:
-    if location.app is None and location.files is None:
-        yield at, "needs `app` or `files`", ""
-    elif location.app is not None and location.files is not None:
-        yield at, "should have either `app` or `files`, not both", ""
-    elif location.app is not None:
+    kinds = [key for key in ("app", "files", "redirect") if getattr(location, key) is not None]
+    if not kinds:
+        yield at, "needs `app`, `files` or `redirect`", ""
+        return
+    if len(kinds) > 1:
+        yield at, f"should have only one of `{'` and `'.join(kinds)}`", ""
+        return
+    if location.redirect is None and location.status is not None:
+        yield (*at, "status"), "goes with `redirect` only", ""
+    if location.strip_prefix:
+        if location.app is None:
+            yield (*at, "strip_prefix"), "goes with `app` only", ""
+        elif not (str(at[-1]).startswith("/") and str(at[-1]).endswith("/")):
+            yield (*at, "strip_prefix"), "needs a path that ends in `/`", ""
+    if location.app is not None:
         if location.cache_control is not None:
             yield (*at, "cache_control"), "goes with `files` only; an app sets its own headers", ""
         if location.app not in spec.apps:
             yield (*at, "app"), f"there is no app `{location.app}`", did_you_mean(location.app, spec.apps)
     else:
+        what = "files are sent as they are" if location.files else "nothing is asked for a redirect"
         for key in ("timeout", "body_size"):
             if getattr(location, key) is not None:
-                yield (*at, key), "goes with `app` only; files are sent as they are", ""
+                yield (*at, key), f"goes with `app` only; {what}", ""
+        if location.redirect is not None and location.cache_control is not None:
+            yield (*at, "cache_control"), "goes with `files` only", ""
 
 
-def _url_path(at: SpecPath, path: str, seen: dict[str, str]) -> Iterator[Found]:
+def location_words(key: str) -> tuple[str, str]:
+    """The mark of a location (`` for a prefix, `=`, `~` or `~*`) and its path or regular expression."""
+    return ("", key) if key.startswith("/") else (key.partition(" ")[0], key.partition(" ")[2])
+
+
+def _of_regex(at: SpecPath, location: Location) -> Iterator[Found]:
+    if location.files is not None:
+        yield (*at, "files"), "needs a path: a regular expression names no folder", ""
+
+
+def _url_path(at: SpecPath, path: str, seen: dict[str, str], mark: str = "") -> Iterator[Found]:
     """nginx compares with the decoded path, without `.`, `..` and doubled slashes."""
     broken = re.search(r"%(?![0-9A-Fa-f]{2}).{0,2}", path)
     if broken:
@@ -97,9 +127,9 @@ def _url_path(at: SpecPath, path: str, seen: dict[str, str]) -> Iterator[Found]:
         plain = posixpath.normpath(decoded.replace("//", "/")) + ("/" if decoded.endswith("/") else "")
         hint = f"write `{urllib.parse.quote(plain.replace('//', '/'))}`"
         yield at, "should have no `//`, `.` or `..` in it: no request gets there", hint
-    elif decoded in seen:
-        yield at, f"is the same as `{seen[decoded]}`", ""
-    seen.setdefault(decoded, path)
+    elif mark + decoded in seen:
+        yield at, f"is the same as `{seen[mark + decoded]}`", ""
+    seen.setdefault(mark + decoded, path)
 
 
 def _server_names(spec: Spec) -> Iterator[Found]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -127,8 +127,8 @@ def _schema(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
 
-def named(pattern: str, should: str, *, schema_type: str | list[str] = "string") -> Any:
-    """A string that matches `pattern` whole; `should` is the sentence of the error."""
+def matching(pattern: str, should: str) -> Callable[[object], object]:
+    """What gives a text that matches `pattern` whole; `should` is the sentence of the error otherwise."""
 
     def check(value: object) -> object:
         text = _text(value)
@@ -139,7 +139,14 @@ def named(pattern: str, should: str, *, schema_type: str | list[str] = "string")
             raise ValueError(f"{should}, not {shown(text)}")
         return text
 
-    return Annotated[str, BeforeValidator(check), _schema(type=schema_type, pattern=f"^{pattern}$")]
+    return check
+
+
+def named(pattern: str, should: str, *, schema_type: str | list[str] = "string") -> Any:
+    """A string that matches `pattern` whole; `should` is the sentence of the error."""
+    return Annotated[
+        str, BeforeValidator(matching(pattern, should)), _schema(type=schema_type, pattern=f"^({pattern})$")
+    ]
 
 
 TEXT_OR_NUMBER = ["string", "number"]
@@ -202,11 +209,41 @@ HostName = named(
     r"(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
     "should be a host name in small letters, without scheme or port (international names in their xn-- form)",
 )
-UrlPath = named(
+_url_path = matching(
     r"/[A-Za-z0-9._~!&'()*+,=:@%/-]*",
     "should be a path that starts with `/`, percent-encoded, without query or `;`",
 )
+UrlPath = Annotated[str, BeforeValidator(_url_path), _schema(type="string", pattern="^/[A-Za-z0-9._~!&'()*+,=:@%/-]*$")]
 """A path in a URL; what nginx, a regular expression or a shell could read as syntax is refused."""
+
+
+def _location_key(value: object) -> object:
+    text = _text(value)
+    if not isinstance(text, str) or text[:1] not in ("=", "~"):
+        return _url_path(value)
+    mark, _, rest = text.partition(" ")
+    if mark == "=":
+        return f"= {_url_path(rest)}"
+    should = "should be `~ REGEX` or `~* REGEX` (in any case), with printable ASCII only"
+    if mark not in ("~", "~*") or not re.fullmatch("[!-~]{1,500}", rest):
+        raise ValueError(f"{should}, not {shown(text)}")
+    try:
+        re.compile(rest)
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return text
+
+
+LocationKey = Annotated[str, BeforeValidator(_location_key), _schema(type="string", pattern=r"^(/|= /|~\*? [!-~]).*$")]
+"""What is below a path, a path alone (`= /robots.txt`), or what a regular expression finds (`~ ^/u/[0-9]+$`)."""
+Redirect = named(
+    r"(https?://[a-z0-9.-]+(:[0-9]{1,5})?)?/[A-Za-z0-9._~!&'()*+,;=:@%/?#-]*",
+    "should be a path, or an address such as `https://www.example.com/`, percent-encoded",
+)
+Origin = named(
+    r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?",
+    "should be an address without a path, such as `https://www.example.com`",
+)
 RequestTarget = named(r"/[!-~]*", "should start with `/` and have printable ASCII only (the rest percent-encoded)")
 ImageName = named(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", "should be the name of an image, such as `python:3.12-slim`")
 

@@ -65,6 +65,7 @@ http {
   types { text/css css; image/svg+xml svg; text/plain txt; }
   default_type application/octet-stream;
   access_log off;
+  absolute_redirect off;
   client_body_temp_path tmp/body;
   proxy_temp_path tmp/proxy;
   fastcgi_temp_path tmp/fastcgi;
@@ -99,6 +100,15 @@ http {
     location / {
       proxy_pass http://web;
       client_max_body_size 10k;
+    }
+    location /old/ {
+      if ($request_uri ~ "^/old/(?<rest>.+)$") { return 301 /new/$rest; }
+    }
+    location = /team.txt {
+      root FOLDER;
+      try_files /team.txt =404;
+      add_header Cache-Control no-store;
+      add_header X-Content-Type-Options nosniff always;
     }
     location /static/ {
       alias FOLDER;
@@ -188,6 +198,7 @@ class Stand:
         static = self.prefix / FOLDER
         (static / "style.css").write_text("body { color: black }\n")
         (static / "logo.ad58806dad33.svg").write_text("<svg/>\n")
+        (static / "team.txt").write_text("people\n")
         (static / ".env").write_text("SECRET=canary\n")
         (static.parent / "settings.py").write_text("SECRET = 'canary'\n")
         (static / "out.css").symlink_to("../settings.py")
@@ -239,6 +250,28 @@ class Stand:
                 0.0,
                 0,
                 ("sites", "shop", "locations", "/static/"),
+            ),
+            Route(
+                "/team.txt",
+                "web",
+                "releases/web/current/code/static/team.txt",
+                "no-store",
+                0.0,
+                0,
+                ("sites", "shop", "locations", "= /team.txt"),
+                match="exact",
+            ),
+            Route(
+                "/old/",
+                "",
+                "",
+                "",
+                0.0,
+                0,
+                ("sites", "shop", "locations", "/old/"),
+                redirect="/new/",
+                status=301,
+                keeps_rest=True,
             ),
         )
         site = SitePlan("shop", self.site_names, f"http://localhost:{self.port}", routes, ("sites", "shop"))

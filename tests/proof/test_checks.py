@@ -116,6 +116,12 @@ def test_every_kind_of_check_is_used(stand: Stand) -> None:
 
 
 BROKEN_BY_CONFIGURATION = {
+    "a redirect loses the rest": ("redirects", "/new/$rest", "/new/"),
+    "a redirect is for now": ("redirects", "return 301 /new/$rest", "return 302 /new/$rest"),
+    "a redirect leads elsewhere": ("redirects", "/new/$rest", "/newer/$rest"),
+    "one file is not there": ("file_from_nginx", "/team.txt =404", "/people.txt =404"),
+    "one file is kept by browsers": ("file_from_nginx", "Cache-Control no-store", "Cache-Control no-cache"),
+    "the app answers for one file": ("file_from_nginx", "try_files /team.txt =404;", "proxy_pass http://web;"),
     "another generation runs": ("nginx_accepts", 'return 200 "GENERATION', 'return 200 "0ther'),
     "nobody tells the generation": ("nginx_accepts", "location = /generation", "location = /other"),
     "every name is told the generation": (

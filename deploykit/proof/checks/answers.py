@@ -18,7 +18,7 @@ from deploykit.proof.scene import (
 )
 from deploykit.wire import Answer
 
-__all__ = ["app_healthy", "instance_healthy", "site_answers", "unknown_host_refused", "user_check"]
+__all__ = ["app_healthy", "instance_healthy", "redirects", "site_answers", "unknown_host_refused", "user_check"]
 
 UNKNOWN_NAME = "deploykit-unknown.invalid"
 UNKNOWN_ADDRESS = "203.0.113.7"
@@ -46,6 +46,14 @@ def site_answers(scene: Scene, check: Check) -> Seen:
         if app and answer.status == UNKNOWN_TO_DJANGO and scene.plan.app(app).framework == "django":
             return broken(f"{name}: {described(answer)} from {app}: is the name in ALLOWED_HOSTS?")
     return kept(counted(answers))
+
+
+def redirects(scene: Scene, check: Check) -> Seen:
+    """The client is sent where the spec says, with the rest of the path where that is promised, and its query."""
+    answer = scene.ask(scene.request(text(check, "host"), text(check, "target")))[0]
+    told = f"{described(answer)} {answer.header('location')}".rstrip()
+    wanted = (number(check, "status"), text(check, "to"))
+    return kept(told) if (answer.status, answer.header("location")) == wanted else broken(told)
 
 
 def unknown_host_refused(scene: Scene, check: Check) -> Seen:

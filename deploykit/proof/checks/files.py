@@ -11,7 +11,7 @@ from deploykit.plan import Check
 from deploykit.proof.scene import Scene, Seen, broken, counted, described, kept, not_run, refused, text
 from deploykit.wire import Answer
 
-__all__ = ["static_confined", "static_from_nginx"]
+__all__ = ["file_from_nginx", "static_confined", "static_from_nginx"]
 
 YEAR = "max-age=31536000"
 
@@ -70,6 +70,13 @@ def static_from_nginx(scene: Scene, check: Check) -> Seen:
             return broken(f"{path}{file}: {', '.join(wrong)}")
     told = dict.fromkeys(f"{answer.status}, {answer.header('cache-control')}" for answer in answers)
     return kept(f"{'; '.join(told)} ({len(picked)} file{'s' if len(picked) > 1 else ''})")
+
+
+def file_from_nginx(scene: Scene, check: Check) -> Seen:
+    """The one file comes from nginx itself, with the promised caching."""
+    answer = scene.ask(scene.request(text(check, "host"), text(check, "path")))[0]
+    wrong = _wrong(check, text(check, "path"), answer)
+    return broken(", ".join(wrong)) if wrong else kept(f"{answer.status}, {answer.header('cache-control')}")
 
 
 def _picked(files: list[str]) -> list[str]:
