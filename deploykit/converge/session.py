@@ -281,15 +281,18 @@ class Session:
 
     def _restore(self, done: list[Step], desired: Desired, observed: Observed, progress: Progress) -> str:
         problems = []
-        self.runtime.undo_leftovers(desired)
+        try:
+            self.runtime.undo_leftovers(desired)
+        except DeploykitError as error:
+            problems.append(_first_line(error))
         for step in undo(done, observed):
             try:
                 with progress.step(step) as result:
                     result(self.runtime.apply(step, desired))
             except DeploykitError as error:
-                problems.append(str(error).splitlines()[0].removeprefix("error: "))
+                problems.append(_first_line(error))
         if problems:
-            return "going back failed too: " + "; ".join(problems)
+            return "going back failed too: " + "; ".join(dict.fromkeys(problems))
         served = {app: release for app, release in observed.live.items() if release}
         if served and observed.nginx.state == "running":
             return "what served before serves: " + ", ".join(f"{app} {release}" for app, release in served.items())
@@ -349,6 +352,10 @@ class Session:
             yield
         except SpecError as error:
             raise SpecError(*self.source.locate(error.problems)) from error
+
+
+def _first_line(error: DeploykitError) -> str:
+    return str(error).splitlines()[0].removeprefix("error: ")
 
 
 def plan_spec(spec: Spec, origin: Source, folder: Path, facts: Facts, target: str) -> Plan:

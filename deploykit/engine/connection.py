@@ -18,6 +18,12 @@ TIMEOUT_SECONDS = 120
 """Of one answer of the Engine; building and waiting are streams or have timeouts of their own."""
 QUICK_SECONDS = 5
 
+GONE = (
+    *("refused", "resolve", "RemoteDisconnected", "Connection aborted"),
+    *("IncompleteRead", "InvalidChunkLength", "ConnectionReset", "BrokenPipe"),
+)
+"""What the ways to say that nobody answers, or does not any more, have in them."""
+
 LEAST_API = (1, 41)
 
 
@@ -80,14 +86,20 @@ def explained(what: str) -> Iterator[None]:
         EnvironmentLacks: the Engine, a permission, a port, space or an image is missing.
         DeployFailed: the Engine refused `what` for another reason.
     """
+    import http.client
+
     import docker
     import requests
+    import urllib3
 
     try:
         yield
     except docker.errors.DockerException as error:
         raise _told(what, error) from error
     except requests.exceptions.RequestException as error:
+        raise _unreachable(what, error) from error
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, ConnectionError) as error:
+        # An answer that ends in its middle: the docker library reads streams past its own errors.
         raise _unreachable(what, error) from error
 
 
@@ -137,7 +149,7 @@ def _unreachable(what: str, error: Exception) -> EnvironmentLacks:
         return EnvironmentLacks(f"no Engine answers at {address}", hint="start Docker, or set DOCKER_HOST")
     if "timed out" in text.lower() or "Timeout" in text:
         return EnvironmentLacks(f"{what}: the Engine at {address} does not answer in time")
-    if "refused" in text or "RemoteDisconnected" in text or "Connection aborted" in text or "resolve" in text:
+    if any(each in text for each in GONE):
         return EnvironmentLacks(f"no Engine answers at {address}", hint="start Docker, or set DOCKER_HOST")
     return EnvironmentLacks(f"{what}: can't speak with the Engine at {address}: {_short(str(error))}")
 
