@@ -72,7 +72,7 @@ def build_plan(spec: Spec, facts: Facts, listings: Listings, target: TargetName,
     problems = list(driver.check(spec))
     apps: list[AppPlan] = []
     longest: dict[str, tuple[float, int]] = {}
-    sites = plan_sites(spec, listings, problems, local)
+    sites = plan_sites(spec, listings, problems, local, facts.engine_host)
     for name, app in spec.apps.items():
         routes = [route for site in sites for route in site.routes if route.app == name and not route.folder]
         longest[name] = (

@@ -6,17 +6,20 @@ import posixpath
 
 from deploykit import frameworks
 from deploykit.errors import Problem
-from deploykit.plan import Match, Route, SitePlan, SpecPath
+from deploykit.plan import Match, Route, SitePlan, SpecPath, is_loopback
 from deploykit.spec.model import Location, Site, Spec
 from deploykit.spec.rules import location_words
 
 Listings = dict[str, tuple[str, ...]]
 
 
-def plan_sites(spec: Spec, listings: object, problems: list[Problem], local: bool) -> tuple[SitePlan, ...]:
+def plan_sites(
+    spec: Spec, listings: object, problems: list[Problem], local: bool, engine_host: str = ""
+) -> tuple[SitePlan, ...]:
     """Every site with its names and routes; adds to `problems` what can't be.
 
-    With `local` a stack's only site also answers on `localhost`; with several, each on `SITE.localhost`.
+    With `local` a stack's only site also answers on `localhost`; with several, each on `SITE.localhost`. On an Engine
+    elsewhere (`engine_host`) an only site that is open to other machines answers to the name of that one too.
     """
     files: dict[str, tuple[str, ...]] = dict(listings)  # type: ignore[call-overload]
     sites = spec.sites or {spec.name: _default_site(spec, files)}
@@ -33,6 +36,9 @@ def plan_sites(spec: Spec, listings: object, problems: list[Problem], local: boo
             routes = (_redirect("/", "prefix", f"{site.redirect}/", 301, (*spec_path, "redirect")),)
         names = tuple(dict.fromkeys((*site.server_name, here))) if local else site.server_name
         host = here if local else next(known for known in names if not known.startswith("*"))
+        if local and len(sites) == 1 and engine_host and not is_loopback(spec.listen.host):
+            host = f"[{engine_host}]" if ":" in engine_host else engine_host
+            names = tuple(dict.fromkeys((*names, host)))
         plans.append(SitePlan(name, names, f"http://{host}{port}", routes, spec_path))
     return tuple(plans)
 

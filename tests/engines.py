@@ -97,6 +97,14 @@ class Engine:
         """It answers again."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def cut(self) -> None:
+        """Nothing on this machine reaches its machine any more."""
+        _ran("ip", "-netns", self.network, "link", "set", f"{self.network[5:]}b", "down")
+
+    def mend(self) -> None:
+        """As before it was cut."""
+        _ran("ip", "-netns", self.network, "link", "set", f"{self.network[5:]}b", "up")
+
     def load(self, *images: str) -> None:
         """It has these images of the other Engine."""
         source = docker.from_env()
@@ -245,7 +253,7 @@ class Certificates:
         self.issue("server", f"subjectAltName=IP:{address}\nextendedKeyUsage=serverAuth")
 
     def issue(self, name: str, extensions: str, days: int = 30) -> None:
-        """There is NAME.pem with NAME-key.pem, signed by the authority; expired where `days` is negative."""
+        """There is NAME.pem with NAME-key.pem, signed by the authority; expired where `days` is -1."""
         (self.folder / f"{name}.ext").write_text(extensions + "\n")
         self._openssl(
             *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
@@ -293,10 +301,10 @@ class Ssh:
         shutil.copy(folder / "user.pub", folder / "authorized_keys")
         self.trust("host")
 
-    def trust(self, key: str) -> None:
-        """The user believes that the machine has this host key."""
+    def trust(self, key: str, known: Path | None = None) -> None:
+        """In the user's list of known hosts, the machine has this host key."""
         kind, text, *_ = (self.folder / f"{key}.pub").read_text().split()
-        (self.folder / "known_hosts").write_text(f"{self.address} {kind} {text}\n")
+        (known or self.folder / "known_hosts").write_text(f"{self.address} {kind} {text}\n")
 
     def server_words(self, engine: str) -> list[str]:
         """The command of the machine's sshd. Who comes in finds that Engine."""
@@ -319,7 +327,7 @@ class Ssh:
         path.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         return [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(path)]
 
-    def variables(self, bin_folder: Path, key: str = "user") -> dict[str, str]:
+    def variables(self, bin_folder: Path, key: str = "user", known: Path | None = None) -> dict[str, str]:
         """What a user's environment has: DOCKER_HOST, and an `ssh` that reads the user's own configuration.
 
         OpenSSH takes the home folder from the password database and no variable, so a test's user has an `ssh` on
@@ -327,7 +335,7 @@ class Ssh:
         """
         config = bin_folder / "ssh_config"
         bin_folder.mkdir(parents=True, exist_ok=True)
-        known = self.folder / "known_hosts"
+        known = known or self.folder / "known_hosts"
         config.write_text(
             f"Host *\n  IdentityFile {self.folder / key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
             "  GlobalKnownHostsFile /dev/null\n"

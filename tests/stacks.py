@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class Example:
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self.browser = Browser(self.url)
+        self.patience_seconds = 300.0
+        """How long a command may take, where it is not said otherwise."""
+        self.variables: dict[str, str] = {}
+        """What a user of it has in the environment, such as DOCKER_HOST."""
         ignored = shutil.ignore_patterns(".deploykit", "__pycache__", "*.sqlite3*", "media", "staticfiles")
         shutil.copytree(TOP / "examples" / kind, folder, ignore=ignored)
         self.edit("deploykit.yaml", f"\nname: {self.app}\n", f"\nname: {self.name}\n")
@@ -67,16 +71,16 @@ class Example:
                 "deploykit.yaml", "    volumes:\n", "    secrets: {SECRET_KEY: {file: secret-key.txt}}\n    volumes:\n"
             )
 
-    def run(self, *words: str, expect: int = 0, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, expect: int = 0, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
         """What `deploykit WORDS` in the example's folder said; its exit code has to be the expected one."""
         ended = subprocess.run(
             [*COMMAND, *words],
             cwd=self.folder,
-            env=_environment(),
+            env=_environment() | self.variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=seconds or self.patience_seconds,
         )
         said = f"deploykit {' '.join(words)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}"
         self._keep("commands.txt", said)
@@ -94,7 +98,9 @@ class Example:
     def remove(self) -> None:
         """Nothing of it stays, its data included; of no interest how that ends."""
         words = [*COMMAND, "down", "--volumes", "--yes"]
-        subprocess.run(words, cwd=self.folder, env=_environment(), capture_output=True, timeout=120, check=False)
+        subprocess.run(
+            words, cwd=self.folder, env=_environment() | self.variables, capture_output=True, timeout=120, check=False
+        )
 
     def said(self) -> str:
         """All that commands of deploykit on this example have said until now."""
@@ -147,7 +153,12 @@ class Example:
         """What shows why a test failed, below `tests/artifacts/`."""
         for words in (["status", "--json"], ["logs", "-n", "200"], ["plan"]):
             ended = subprocess.run(
-                [*COMMAND, *words], cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=60
+                [*COMMAND, *words],
+                cwd=self.folder,
+                env=_environment() | self.variables,
+                capture_output=True,
+                text=True,
+                timeout=60,
             )
             self._keep(f"{words[0]}.txt", ended.stdout + ended.stderr)
         shutil.copytree(self._kept, ARTIFACTS / f"{self.kind}-{self.target}-{self.name}", dirs_exist_ok=True)
@@ -162,7 +173,7 @@ class Example:
             file.write(text + "\n")
 
 
-def _environment() -> Mapping[str, str]:
+def _environment() -> dict[str, str]:
     """No variable of this one's decides what is tested."""
     return {name: value for name, value in os.environ.items() if name not in ("SECRET_KEY", "RELEASE_NOTE", "DEBUG")}
 

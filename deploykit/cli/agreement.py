@@ -11,7 +11,6 @@ from deploykit.cli.options import Options
 from deploykit.cli.tables import Cell, Row, table
 from deploykit.cli.words import step_words
 from deploykit.errors import Problem, SpecError
-from deploykit.spec.environments import LOCAL
 
 if TYPE_CHECKING:
     from deploykit.cli.progress import PlainProgress
@@ -26,6 +25,8 @@ class Agreement:
     def __init__(self, options: Options, yes: bool) -> None:
         """Raises SpecError where somebody has to agree and nobody is there to be asked."""
         self._options = options
+        from deploykit.spec.environments import LOCAL
+
         self.needed = options.environment != LOCAL and not yes
         if self.needed and not options.console.can_ask:
             what = f"`{options.environment}` is changed only where somebody agrees, and nobody is there to be asked"

@@ -27,7 +27,8 @@ def session(options: Options, target: str | None) -> Session:
     opened = converge.open_stack(options.file, known_target(target), options.console.talk, options.environment)
     options.console.redactor = opened.redact
     why = f" ({opened.why_target})" if opened.why_target else ""
-    options.console.talk(f"{opened.spec.name} -> {options.environment}, target {opened.target}{why}")
+    where = _elsewhere() if opened.target == "docker" else ""
+    options.console.talk(f"{opened.spec.name} -> {options.environment}, target {opened.target}{where}{why}")
     return opened
 
 
@@ -36,6 +37,14 @@ def shown(path: Path) -> str:
     from deploykit.spec.load import shown_path
 
     return shown_path(path)
+
+
+def _elsewhere() -> str:
+    """Which Engine it is, where somebody chose one."""
+    from deploykit.engine import chosen_engine
+
+    address = chosen_engine()
+    return f" at {address}" if address else ""
 
 
 def known_target(target: str | None) -> TargetName | None:

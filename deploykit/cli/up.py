@@ -57,6 +57,8 @@ def up(
     if not outcome.changed:
         console.talk(f"nothing changed: what runs is what the spec says ({seconds_text(outcome.seconds)})", "green")
     show_report(console, outcome.report, session.source, "  ".join(outcome.urls))
+    if outcome.only_on:
+        console.talk(f" only {outcome.only_on} itself gets there; `listen: 0.0.0.0:PORT` is for others too", "yellow")
     console.talk()
     at = options.again
     console.talk(f" stop it: deploykit down{at}      look: deploykit status{at}, deploykit logs -f{at}", "dim")

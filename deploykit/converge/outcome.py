@@ -41,6 +41,8 @@ class Outcome:
     urls: tuple[str, ...]
     seconds: float
     versions: Mapping[str, str] = field(default_factory=dict)
+    only_on: str = ""
+    """The machine of an Engine elsewhere where nobody but itself reaches the stack."""
 
 
 class BrokenAtFirst(PromiseBroken):

@@ -183,7 +183,7 @@ class Session:
         urls = tuple(site.url for site in desired.plan.sites)
         seconds = time.monotonic() - began
         versions = {"nginx": desired.plan.facts.nginx.version_text, "generation": desired.generation}
-        return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions)
+        return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions, desired.plan.only_on)
 
     def rollback(self, wanted: str, progress: Progress, agree: Agree | None = None) -> Outcome:
         """A release that is still there serves again; nothing is built and no network is needed.
@@ -281,18 +281,15 @@ class Session:
 
     def _restore(self, done: list[Step], desired: Desired, observed: Observed, progress: Progress) -> str:
         problems = []
-        try:
-            self.runtime.undo_leftovers(desired)
-        except DeploykitError as error:
-            problems.append(_first_line(error))
+        self.runtime.undo_leftovers(desired)
         for step in undo(done, observed):
             try:
                 with progress.step(step) as result:
                     result(self.runtime.apply(step, desired))
             except DeploykitError as error:
-                problems.append(_first_line(error))
+                problems.append(str(error).splitlines()[0].removeprefix("error: "))
         if problems:
-            return "going back failed too: " + "; ".join(dict.fromkeys(problems))
+            return "going back failed too: " + "; ".join(problems)
         served = {app: release for app, release in observed.live.items() if release}
         if served and observed.nginx.state == "running":
             return "what served before serves: " + ", ".join(f"{app} {release}" for app, release in served.items())
@@ -352,10 +349,6 @@ class Session:
             yield
         except SpecError as error:
             raise SpecError(*self.source.locate(error.problems)) from error
-
-
-def _first_line(error: DeploykitError) -> str:
-    return str(error).splitlines()[0].removeprefix("error: ")
 
 
 def plan_spec(spec: Spec, origin: Source, folder: Path, facts: Facts, target: str) -> Plan:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deploykit.engine import containers
-
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
@@ -22,8 +20,9 @@ def host(container: Container) -> Any:
 
         def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
             words = self.get_command(command, *args)
-            code, output, complaints = containers.ran(container, ["/bin/sh", "-c", words])
-            return self.result(code, self.encode(words), output, complaints)
+            result = container.exec_run(["/bin/sh", "-c", words], demux=True)
+            streams: Any = result.output
+            return self.result(result.exit_code, self.encode(words), streams[0] or b"", streams[1] or b"")
 
     backend = Backend(str(container.name))
     made = Host(backend)

@@ -21,18 +21,23 @@ STREAMS = {1: "stdout", 2: "stderr"}
 
 def attach(client: DockerClient, container: Container, *, tty: bool) -> int:
     """The exit code of a created container, connected to this process's input and output while it runs."""
-    options = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-    stream: Any = client.api.attach_socket(str(container.id), params=options)
-    # The library gives a file over the socket here, and the socket itself over TCP.
-    connection = getattr(stream, "_sock", stream)
+    # Two connections: the end of the input is the end of one of them, and TLS knows no half of an end.
+    output: Any = client.api.attach_socket(str(container.id), params={"stdout": 1, "stderr": 1, "stream": 1})
+    keys: Any = client.api.attach_socket(str(container.id), params={"stdin": 1, "stream": 1})
     container.start()
     with _raw_terminal(client, container) if tty else contextlib.nullcontext():
-        writer = threading.Thread(target=_send_input, args=(connection,), daemon=True)
+        writer = threading.Thread(target=_send_input, args=(_socket(keys),), daemon=True)
         writer.start()
-        _write_output(connection, framed=not tty)
+        _write_output(_socket(output), framed=not tty)
         code = int(container.wait()["StatusCode"])
-    stream.close()
+    output.close()
+    keys.close()
     return code
+
+
+def _socket(stream: Any) -> Any:
+    """The library gives a file over the socket here, and the socket itself over TCP."""
+    return getattr(stream, "_sock", stream)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from deploykit.plan.stack import (
     SecretRef,
     SitePlan,
     Slot,
+    is_loopback,
 )
 from deploykit.plan.steps import (
     BuildRelease,
@@ -81,4 +82,5 @@ __all__ = [
     "SwitchRelease",
     "TargetName",
     "Verdict",
+    "is_loopback",
 ]

@@ -10,6 +10,11 @@ from deploykit.plan.facts import Facts
 from deploykit.plan.words import BalanceMethod, Match, SpecPath, TargetName
 
 
+def is_loopback(host: str) -> bool:
+    """Whether nobody but the machine itself reaches what listens there."""
+    return host.startswith(("127.", "localhost", "::1"))
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where things lie on a target, all relative to the working folder of what uses them.
@@ -246,6 +251,11 @@ class Plan:
             mounts = [(app.name, sorted(app.volumes)) for app in self.apps]
             shape += [self.facts.images.get("nginx", ""), self.listen_host, self.listen_port, mounts]
         return hashlib.sha256(repr(shape).encode()).hexdigest()[:16]
+
+    @property
+    def only_on(self) -> str:
+        """The machine of an Engine elsewhere where nobody but itself reaches the stack; empty where others do."""
+        return self.facts.engine_host if is_loopback(self.listen_host) else ""
 
     def app(self, name: str) -> AppPlan:
         """The app of that name; KeyError where there is none."""

@@ -119,6 +119,7 @@ class DockerRuntime:
                 images={"nginx": nginx, **used},
                 # Nobody listens there: the target refuses `socket: tcp`, once the planner could write it down.
                 ports={name: tuple(range(8101, 8101 + len(app.instances))) for name, app in spec.apps.items()},
+                engine_host=connection.engine_host(),
             )
 
     def secrets_reached(self, values: Mapping[str, Mapping[str, str]]) -> None:

@@ -16,7 +16,9 @@ from deploykit.cli.main import guarded
 from deploykit.errors import DeployFailed, EnvironmentLacks, LockHeld, Problem, PromiseBroken, SpecError
 from deploykit.secrets import Redactor
 
-WORDS = "init check config plan render up status logs test run restart releases rollback down schema wheels images"
+WORDS = (
+    "init check config plan render lock up status logs test ci run restart releases rollback down schema wheels images"
+)
 COMMANDS = tuple(WORDS.split())
 SLOW = ("docker", "testinfra", "rich", "jinja2", "yaml", "supervisor", "psutil", "requests", "pathspec")
 TYPERS_OWN = ("pydantic",)
