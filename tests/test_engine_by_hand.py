@@ -10,6 +10,8 @@ import docker
 import pytest
 from engine_faults import LONG, UP, Site, made
 
+from deploykit.engine.labels import ROLE
+
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 
@@ -34,15 +36,12 @@ def test_a_member_that_was_stopped_is_told_and_started_by_the_next_up(site: Site
     assert site.broken() == []
 
 
-REMOVED: dict[str, Callable[[Site], str]] = {
-    "member": lambda site: site.names.instance("web", 1, site.live()),
-    "nginx": lambda site: site.names.nginx,
-}
-
-
-@pytest.mark.parametrize("which", REMOVED)
-def test_a_container_that_was_removed_is_there_again_after_the_next_up(site: Site, which: str) -> None:
-    site.client.containers.get(REMOVED[which](site)).remove(force=True)
+@pytest.mark.parametrize("roles", [["instance"], ["nginx"], ["instance", "nginx"]] if LONG else [["instance", "nginx"]])
+def test_containers_that_were_removed_are_there_again_after_the_next_up(site: Site, roles: list[str]) -> None:
+    for role in roles:
+        site.client.containers.list(filters={"label": [site.names.mine["label"], f"{ROLE}={role}"]})[0].remove(
+            force=True
+        )
     site.up()
     assert site.told() == site.note
     assert site.broken() == []
@@ -72,6 +71,16 @@ def test_a_release_whose_image_was_removed_is_no_release_to_go_back_to(site: Sit
     assert (load.result.failures, load.result.stale_close) == ([], 0), load.result
     assert (containers(site), site.live()) == (before, live)
     site.up()
+    assert site.broken() == []
+
+
+def test_a_release_whose_image_was_removed_serves_until_the_next_one_does(site: Site) -> None:
+    site.client.images.remove(site.names.image("web", site.live()), force=True)
+    site.change()
+    with site.load() as load:
+        site.up()
+    assert load.result.failures == [], load.result
+    assert site.told() == site.note
     assert site.broken() == []
 
 
