@@ -86,14 +86,15 @@ def build(
     """
     release = desired.releases[app.name].id
     prepare_volumes(client, names, desired)
-    found = images.find(client, names, app.name, release)
-    write_secrets(client, names, desired.plan.facts.images["nginx"], app.name, release, values)
-    if found is None:
+    said = "image is there"
+    if images.find(client, names, app.name, release) is None:
         images.build(client, names, desired, app, wheels(), tell)
-        return "image built"
+        said = "image built"
+    # Only once an image says that there is such a release: what a killed run leaves is found by it.
+    write_secrets(client, names, desired.plan.facts.images["nginx"], app.name, release, values)
     # An interrupted run left it, or a volume was lost: it is not whole before its commands have run again.
     images.unfinish(client, names, app.name, release)
-    return "image is there"
+    return said
 
 
 def write_secrets(
