@@ -27,7 +27,7 @@ ORDER = (
     ("render", "reconcile"),
     ("machine", "causes", "engine", "supervision", "wheels", "runtimes"),
     ("proof",),
-    ("findings", "sarif", "pipelines"),
+    ("findings", "sarif", "pipelines", "ejection"),
     ("init", "converge"),
     ("cli",),
     ("__main__",),
@@ -58,7 +58,7 @@ HEAVY = {"docker", "requests", "urllib3", "supervisor", "psutil", "testinfra", "
 RUN_ELSEWHERE = {"detection/settings_probe.py": {"django"}}
 """Files that are run by a project's own interpreter, and what they find there."""
 
-DRIVERS = ("frameworks", "app_servers", "targets", "runtimes", "pipelines")
+DRIVERS = ("frameworks", "app_servers", "targets", "runtimes", "pipelines", "ejection")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from deploykit.cli import (
     ci,
     config,
     down,
+    eject,
     images,
     init,
     lock,
@@ -151,7 +152,7 @@ def build_app(console: Console) -> typer.Typer:
         test.test,
         ci.ci,
     )
-    after: tuple[Command, ...] = (restart.restart, releases.releases, rollback.rollback, down.down)
+    after: tuple[Command, ...] = (restart.restart, releases.releases, rollback.rollback, down.down, eject.eject)
     for command in before:
         add(app, command, console)
     # What follows the app's name is the one-off's own command line, with or without `--`.

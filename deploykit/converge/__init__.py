@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploykit.converge.leaving import leave
 from deploykit.converge.locking import Lock, written_down
 from deploykit.converge.opening import all_environments, open_stack, read_spec
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
@@ -29,6 +30,7 @@ __all__ = [
     "all_environments",
     "down_recorded",
     "known",
+    "leave",
     "open_stack",
     "plan_spec",
     "read_spec",

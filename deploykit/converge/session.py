@@ -110,16 +110,25 @@ class Session:
     def desired(self, facts: Facts | None = None) -> Desired:
         """The plan as text, with the release of each app; reads the checkout and the secrets."""
         plan, files, generation = self.rendered(facts)
+        values = self.secret_values(plan)
+        with disk.explained("can't read the source"):
+            wanted = releases.wanted(plan, files, self.stack.folder, values, kept.key(self.stack, self._tell))
+        self.runtime.secrets_reached(values)
+        return Desired(plan, files, generation, wanted)
+
+    def secret_values(self, plan: Plan) -> dict[str, dict[str, str]]:
+        """App name to variable to value of all secrets; hidden from here on in what is told.
+
+        Raises:
+            SpecError: those that are not there, with places.
+        """
         for app in plan.apps:
             self.redact.add(secrets.at_hand(app, self.stack.folder).values())
         with self._placed():
             values = {app.name: secrets.read(app, self.stack.folder, printed=self._commands) for app in plan.apps}
         for app_values in values.values():
             self.redact.add(app_values.values())
-        with disk.explained("can't read the source"):
-            wanted = releases.wanted(plan, files, self.stack.folder, values, kept.key(self.stack, self._tell))
-        self.runtime.secrets_reached(values)
-        return Desired(plan, files, generation, wanted)
+        return values
 
     def as_it_runs(self, observed: Observed) -> Desired:
         """The plan as text, with the release of each app that serves; runs no command of a secret and needs none."""

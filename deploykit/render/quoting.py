@@ -88,6 +88,11 @@ def json_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def compose(value: object) -> str:
+    """A value in a compose.yaml, as JSON, which YAML reads; `$` is doubled, because compose would expand it."""
+    return json.dumps(value, ensure_ascii=False).replace("$", "$$")
+
+
 def docker_word(value: object) -> str:
     """A word of a Dockerfile instruction such as FROM or LABEL; what would be expanded or continued is refused."""
     text = _printable(value, "Dockerfile")
@@ -109,6 +114,7 @@ FILTERS = {
     "python": python,
     "uwsgi": uwsgi,
     "json": json_text,
+    "compose": compose,
     "docker": docker_word,
     "shell": shell,
 }

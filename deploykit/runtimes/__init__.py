@@ -139,6 +139,13 @@ class Runtime(Protocol):
         """The last lines of each named process (all where none is named), then new ones as they come."""
         ...
 
+    def export(self, desired: Desired, app: str, into: Path) -> None:
+        """The live release's code as it serves is in `into/code`, data of its volumes left out.
+
+        What its environment is made of is beside it: `wheels/`, or `requirements.txt` as pip freezes it.
+        """
+        ...
+
     def restart(self, app: str, slot: int) -> None:
         """Stop that instance gracefully, start it again and wait until it is healthy."""
         ...

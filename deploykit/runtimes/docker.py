@@ -18,6 +18,7 @@ from deploykit.engine import (
     building,
     connection,
     containers,
+    exporting,
     images,
     instances,
     listening,
@@ -313,6 +314,10 @@ class DockerRuntime:
         for container in seen.instances:
             named.setdefault(f"{container.labels[APP]}-{container.labels[SLOT]}", []).append(container)
         return named
+
+    def export(self, desired: Desired, app: str, into: Path) -> None:
+        with connection.explained(f"the code of {app} can't be read"), disk.explained(f"can't write {into}"):
+            exporting.export(self.client, self.names, app, desired.releases[app].id, into)
 
     def restart(self, app: str, slot: int) -> None:
         with connection.explained(f"can't restart {app}-{slot}"):

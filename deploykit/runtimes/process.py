@@ -258,6 +258,10 @@ class ProcessRuntime:
                 found.add(member_name(parts[0], parts[1]) if parts else path.stem)
         return (*sorted(found - {NGINX}), *({NGINX} & found))
 
+    def export(self, desired: Desired, app: str, into: Path) -> None:
+        with disk.explained(f"can't write {into}"):
+            self.builder.export(app, desired.releases[app].id, into)
+
     def restart(self, app: str, slot: int) -> None:
         self.members.restart(app, slot, records.live_release(self.home, app))
 

@@ -136,6 +136,21 @@ class Builder:
             running.wait()
             raise
 
+    def export(self, app: str, release: str, into: Path) -> None:
+        """The release's code, its links to volumes as they are, and its requirements as pip freezes them.
+
+        Raises:
+            EnvironmentLacks: its environment can't tell what it has.
+        """
+        shutil.copytree(self.home.code(app, release), into / "code", symlinks=True, ignore=_NO_CACHES)
+        words = [str(self.python(app, release)), "-m", "pip", "freeze", "--disable-pip-version-check"]
+        variables = clean_environment(self.home)
+        frozen = subprocess.run(words, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if frozen.returncode != 0:
+            lines = tuple(frozen.stderr.splitlines()[-20:])
+            raise EnvironmentLacks(Failure("pip can't say what it installed", log_name="pip freeze", log_lines=lines))
+        disk.write(into / "requirements.txt", frozen.stdout)
+
     def python(self, app: str, release: str) -> Path:
         """The interpreter of a release's environment."""
         name = disk.read_link(self.home.release(app, release) / "environment").rpartition("/")[2]
@@ -243,6 +258,9 @@ class Builder:
         for environment in self._environments():
             if not environments.is_whole(environment):
                 disk.remove(environment)
+
+
+_NO_CACHES = shutil.ignore_patterns("__pycache__")
 
 
 def _copy(original: Path, copy: Path) -> None:
