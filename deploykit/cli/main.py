@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +41,7 @@ from deploykit.errors import DeploykitError
 
 INTERRUPTED = 130
 TERMINATED = 143
+HUNG_UP = 129
 BUG = 70
 """EX_SOFTWARE of sysexits.h: none of the codes that have a meaning here."""
 
@@ -50,10 +53,20 @@ CommandLineError = cast(type[Exception], typer.BadParameter.__mro__[2])
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a cancelled pipeline sends it: ends like Ctrl-C, with its own exit code."""
 
+    exit_code = TERMINATED
+
+
+class HungUp(Terminated):
+    """SIGHUP, as a closed terminal sends it: likewise."""
+
+    exit_code = HUNG_UP
+
 
 def run(argv: Sequence[str]) -> int:
     """The exit code of that command line, everything said that there is to say."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _hang_up)
     _open_streams()
     # Whatever the umask: what others could write into, they could make this user run.
     os.umask(os.umask(0o022) | 0o022)
@@ -75,11 +88,13 @@ def guarded(work: Callable[[], int], console: Console) -> int:
     except KeyboardInterrupt as stopped:
         # The terminal has written ^C into the line.
         console.complain(f"\n{console.if_interrupted}".rstrip("\n"))
-        return TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
+        return stopped.exit_code if isinstance(stopped, Terminated) else INTERRUPTED
     except DeploykitError as error:
         console.complain(_coloured(str(error), console))
         return error.exit_code
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EIO and _leave_closed_terminal():
+            return HUNG_UP  # its signal is still on the way
         import traceback
 
         console.complain(traceback.format_exc().rstrip())
@@ -104,6 +119,24 @@ def _open_streams() -> None:
 
 def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
+
+
+def _hang_up(_number: int, _frame: object) -> None:
+    _leave_closed_terminal()
+    raise HungUp
+
+
+def _leave_closed_terminal() -> bool:
+    """Whether there was one; what is written goes nowhere from now on, and no longer fails."""
+    closed = []
+    for number in (1, 2):
+        asked = select.poll()
+        asked.register(number, 0)
+        if any(seen & (select.POLLHUP | select.POLLERR) for _, seen in asked.poll(0)):
+            closed.append(number)
+    for number in closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return bool(closed)
 
 
 def _run(argv: Sequence[str], console: Console) -> int:

@@ -12,7 +12,7 @@ from conftest import Run
 
 import deploykit as package
 from deploykit.cli.console import Console
-from deploykit.cli.main import guarded
+from deploykit.cli.main import HungUp, Terminated, guarded
 from deploykit.errors import DeployFailed, EnvironmentLacks, LockHeld, Problem, PromiseBroken, SpecError
 from deploykit.secrets import Redactor
 
@@ -203,4 +203,5 @@ def test_a_traceback_holds_no_secret() -> None:
 def test_an_interrupted_command_says_how_it_goes_on() -> None:
     console = Console()
     console.if_interrupted = "the next `deploykit up` goes on from here"
-    assert outcome(KeyboardInterrupt(), console) == (130, "\nthe next `deploykit up` goes on from here\n")
+    for stopped, code in ((KeyboardInterrupt(), 130), (Terminated(), 143), (HungUp(), 129)):
+        assert outcome(stopped, console) == (code, "\nthe next `deploykit up` goes on from here\n")
