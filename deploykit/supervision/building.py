@@ -231,17 +231,17 @@ class Builder:
                 return "kept: it serves"
             disk.remove(self.home.current(app))
         disk.remove(self.home.release(app, release))
-        self.remove_unused()
+        self.remove_unused(app if dropped else "")
         return "removed"
 
-    def remove_unused(self) -> None:
-        """No environment that no release names, no folder of an app that has no release."""
+    def remove_unused(self, dropped: str) -> None:
+        """No environment that no release names, no folder of a dropped app once it has no release."""
         used = records.environments_used(self.home)
-        for app in records.apps_with_releases(self.home):
-            names = [name for name, _ in records.releases_of(self.home, app)]
-            if not names and not any(self.home.programs.glob(f"{app}-[0-9]*-*.conf")):
-                disk.remove(self.home.releases(app))
-                disk.remove(self.home.sockets / app)
+        # An app that stays needs its folders, also where its only release was left half built and is discarded.
+        known = dropped and any(True for _ in records.releases_of(self.home, dropped))
+        if dropped and not known and not any(self.home.programs.glob(f"{dropped}-[0-9]*-*.conf")):
+            disk.remove(self.home.releases(dropped))
+            disk.remove(self.home.sockets / dropped)
         for environment in self._environments():
             if environment.name not in used:
                 disk.remove(environment)
