@@ -10,7 +10,7 @@ Each line of a failure begins with the letter of what is broken:
 (b) the nginx files on disk are accepted, and a fresh nginx started from them serves;
 (c) the generation that the live nginx tells is the one on disk, and its files are what was written;
 (d) no log that was written since has an `[emerg]`, an `[alert]` or a traceback;
-(e) another `up` changes nothing: no process, no file, no call that changes anything on an Engine;
+(e) another `up` changes nothing: no process, no file, nothing on an Engine;
 (f) no secret is in a file that others may read, in what a command said, or in what an Engine tells.
 """
 
@@ -30,6 +30,8 @@ import invariants_process
 import yaml
 from stacks import Example
 
+from deploykit import converge
+from deploykit.plan import Observed
 from deploykit.runtimes import Stack
 
 WRONG = re.compile(r"\[emerg\]|\[alert\]|^Traceback \(most recent call last\)|^\w+-\d+ \| Traceback", re.MULTILINE)
@@ -58,11 +60,16 @@ class Invariants:
     def _on_docker(self) -> bool:
         return self.example.target == "docker"
 
-    def hold(self, allow: Iterable[Allowed] = (), *, again: bool = True) -> None:
-        """Asserts all of them on a stack that is up; `again` says whether another `up` is tried."""
-        broken = [*self.present(), *self.bootable(), *self.generations(), *self.logs(allow)]
-        broken += [*self.unchanged(), *self.bootable()] if again and not broken else []
-        broken += self.secrets()
+    def hold(self, allow: Iterable[Allowed] = (), *, again: bool = True, asked: bool = True) -> None:
+        """Asserts all of them on a stack that is up.
+
+        `again` says whether another `up` is tried; without, it is only asked what it would do. Not even that where it
+        is not `asked`, as after a rollback, when the spec wants something else.
+        """
+        broken = [*self.present(), *self.bootable(), *self.generations()]
+        if asked and not broken:
+            broken += self.unchanged() if again else self.planned()
+        broken += [*self.logs(allow), *self.secrets()]
         assert not broken, self._told(broken)
 
     def hold_down(self, allow: Iterable[Allowed] = ()) -> None:
@@ -83,23 +90,21 @@ class Invariants:
 
     def present(self) -> Iterator[str]:
         """What is there and should not be, or is not there and should."""
-        releases = self.example.json("releases")["releases"]
-        live = {each["app"]: each["id"] for each in releases if each["live"]}
-        known = {(each["app"], each["id"]) for each in releases}
-        wanted = self.wanted()
+        told = self._session().runtime.observe()
+        live, wanted = dict(told.live), self.wanted()
+        known = {(app, release.id) for app, releases in told.complete.items() for release in releases}
         if set(live) != set(wanted):
             yield f"(a) live releases of {sorted(live)}, and the spec has {sorted(wanted)}"
             return
-        told = self.example.json("status")
-        members = sorted((each["app"], each["slot"], each["release"]) for each in told["members"])
+        members = sorted((each.app, each.slot, each.release) for each in told.members)
         expected = sorted((app, slot, live[app]) for app, count in wanted.items() for slot in range(1, count + 1))
         if members != expected:
             yield f"(a) status tells the instances {members}, not {expected}"
-        for each in told["members"]:
-            if each["state"] != "running" or not each["healthy"]:
-                yield f"(a) {each['app']}-{each['slot']} is {each['state']}, healthy: {each['healthy']}"
-        if told["orphans"]:
-            yield f"(a) status tells orphans: {told['orphans']}"
+        for each in told.members:
+            if each.state != "running" or not each.healthy:
+                yield f"(a) {each.app}-{each.slot} is {each.state}, healthy: {each.healthy}"
+        if told.orphans or told.incomplete:
+            yield f"(a) status tells what was left behind: {told.orphans} {told.incomplete}"
         yield from self._our_files()
         target = invariants_docker if self._on_docker else invariants_process
         yield from (f"(a) {text}" for text in target.wrong(self.example, self.stack, wanted, live, known))
@@ -173,6 +178,12 @@ class Invariants:
 
     # --- (e) ---
 
+    def planned(self) -> Iterator[str]:
+        """What another `up` would change."""
+        steps = self._session().changes()[0].steps
+        if steps:
+            yield f"(e) the next `up` would change something: {steps}"
+
     def unchanged(self) -> Iterator[str]:
         """What another `up` changed."""
         alive, written, began = self.example.alive(), self.example.written(), time.time()
@@ -207,6 +218,14 @@ class Invariants:
                 yield "(f) a command said a secret"
             if self._on_docker:
                 yield from (f"(f) a secret is in {text}" for text in invariants_docker.telling(self.stack, canary))
+
+    def seen(self) -> Observed:
+        """deploykit's own look at it, without asking any instance."""
+        return self._session().runtime.observe(False)
+
+    def _session(self) -> converge.Session:
+        """deploykit's own look at it, for what `status`, `releases` and `plan` would print."""
+        return converge.open_stack(self.example.folder / "deploykit.yaml", self.example.target, lambda _: None)
 
     def _spec(self) -> dict[str, Any]:
         return dict(yaml.safe_load((self.example.folder / "deploykit.yaml").read_text()))

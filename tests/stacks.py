@@ -107,6 +107,10 @@ class Example:
         path = self._kept / "commands.txt"
         return path.read_text() if path.exists() else ""
 
+    def keep_said(self, text: str) -> None:
+        """Another command than `run` started said that."""
+        self._keep("commands.txt", text)
+
     # --- what is there, seen past deploykit ---
 
     def alive(self) -> dict[str, object]:

@@ -173,6 +173,8 @@ USUAL = [
 """What is tried each time; all of them where DEPLOYKIT_LONG is set."""
 
 
+# The process target has a test of its own for every moment, in tests/kill/.
+@pytest.mark.parametrize("stack", ["docker"], indirect=True)
 @pytest.mark.parametrize(("how", "moment"), MOMENTS if os.environ.get("DEPLOYKIT_LONG") else USUAL)
 def test_up_stopped_in_the_middle_is_finished_by_the_next_one(stack: Example, how: signal.Signals, moment: str) -> None:
     note = f"{how.name.lower()}-{moment}"
