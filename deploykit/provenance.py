@@ -9,15 +9,15 @@ import subprocess
 import time
 from pathlib import Path
 
-from deploykit.plan import AppPlan, Origin
+from deploykit.plan import AppPlan, Build, Origin
 
 PATIENCE_SECONDS = 5.0
 """How long git may take; a release is worth more than knowing its commit."""
 
 
-def provenance(app: AppPlan, folder: Path, cause: str) -> Origin:
-    """Who asks now, from which commit, and why."""
-    revision, clean = commit(folder / app.source)
+def provenance(app: AppPlan, folder: Path, cause: str, build: Build | None = None) -> Origin:
+    """Who asks now, from which commit, and why; where a build is promoted, the commit is that of the build."""
+    revision, clean = commit(folder / app.source) if build is None else (build.origin.revision, build.origin.clean)
     return Origin(
         at=time.time(),
         by=f"{_user()}@{socket.gethostname()}",
@@ -27,6 +27,8 @@ def provenance(app: AppPlan, folder: Path, cause: str) -> Origin:
         protocol=app.protocol,
         socket=app.socket,
         commands=tuple(" ".join(words) for words in app.release_commands),
+        build=build.image if build is not None else "",
+        build_id=build.id if build is not None else "",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploykit import secrets, source
-from deploykit.plan import AppPlan, Plan, Release, RenderedFile
+from deploykit.plan import AppPlan, Build, Plan, Release, RenderedFile
 
 PARTS = {
     "code": "its code changed",
@@ -28,30 +28,55 @@ def wanted(
     folder: Path,
     values: Mapping[str, Mapping[str, str]],
     key: bytes,
+    builds: Mapping[str, Build],
 ) -> dict[str, Release]:
-    """App name to the release that should serve.
+    """App name to the release that should serve; an app in `builds` is promoted, and its source is not looked at.
 
     Raises:
         OSError: the source can't be read.
     """
-    return {app.name: _release(plan, app, files, folder, values.get(app.name, {}), key) for app in plan.apps}
+    return {
+        app.name: _release(
+            app,
+            files,
+            builds[app.name].parts if app.name in builds else build_parts(plan, app, folder),
+            values.get(app.name, {}),
+            key,
+        )
+        for app in plan.apps
+    }
 
 
-def _release(
-    plan: Plan,
-    app: AppPlan,
-    files: tuple[RenderedFile, ...],
-    folder: Path,
-    values: Mapping[str, str],
-    key: bytes,
-) -> Release:
+def build_parts(plan: Plan, app: AppPlan, folder: Path) -> dict[str, str]:
+    """What of a release is the same in every environment: its code, its requirements, its Python.
+
+    Raises:
+        OSError: the source can't be read.
+    """
     top = folder / app.source
-    own = [(file.path, file.digest) for file in files if file.path.startswith(f"apps/{app.name}/")]
     required = (top / app.requirements,) if app.requirements else ()
-    parts = {
+    return {
         "code": source.digest(top, source_files(app, folder)),
         "requirements": source.files_digest(required) + app.server_requirement,
         "python": plan.facts.pythons[app.name] + plan.facts.images.get(app.name, ""),
+    }
+
+
+def build_id(parts: Mapping[str, Mapping[str, str]]) -> str:
+    """The name of the builds that are made of these parts, by app."""
+    return _digest(sorted((app, sorted(its.items())) for app, its in parts.items()))[:10]
+
+
+def _release(
+    app: AppPlan,
+    files: tuple[RenderedFile, ...],
+    built: Mapping[str, str],
+    values: Mapping[str, str],
+    key: bytes,
+) -> Release:
+    own = [(file.path, file.digest) for file in files if file.path.startswith(f"apps/{app.name}/")]
+    parts = {
+        **built,
         "settings": _digest([own, sorted(app.volumes.items()), app.static_folders, app.socket, app.stop_signal]),
         "secrets": secrets.fingerprint(values, key),
         "steps": _digest(app.release_commands),

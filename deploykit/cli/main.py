@@ -14,6 +14,7 @@ import typer
 
 import deploykit
 from deploykit.cli import (
+    build,
     check,
     ci,
     config,
@@ -179,6 +180,7 @@ def build_app(console: Console) -> typer.Typer:
         plan.plan,
         render.render,
         lock.lock,
+        build.build,
         up.up,
         status.status,
         logs.logs,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from deploykit.cli import reach
 from deploykit.cli.agreement import Agreement, Yes
@@ -26,6 +28,9 @@ def up(
     yes: Yes = False,
     locked: Locked = False,
     wait: Wait = None,
+    release: Annotated[
+        str, typer.Option("--release", metavar="ID", help="Promote what `deploykit build` made; build nothing.")
+    ] = "",
     json: Json = False,
 ) -> int:
     """Make what runs the same as the spec, and check it.
@@ -44,7 +49,7 @@ def up(
     try:
         with open_progress(console) as progress:
             agree = functools.partial(agreement.to_steps, progress)
-            outcome = session.up(progress, effects, agree, locked=locked)
+            outcome = session.up(progress, effects, agree, locked=locked, build=release)
     except (converge.BrokenAtFirst, converge.RefusedByChecks) as error:
         if json:
             console.answer_json({"name": session.spec.name, "changed": True, **_checks(session, error.report)})

@@ -6,16 +6,16 @@ Commands are prefixes of this line. Nothing here draws; what happens is told thr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import cast
 
-from deploykit import disk, exclusion, planner, releases, render, secrets, source
+from deploykit import disk, exclusion, releases, render, secrets
 from deploykit.converge import kept
 from deploykit.converge.locking import Lock
 from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
+from deploykit.converge.planning import plan_spec
+from deploykit.converge.promotion import builds_of, dockerfile, promoted_build, refuse_push_to_nowhere
 from deploykit.converge.record import FILE, recall, refuse_copied
 from deploykit.converge.rollback import chosen, going_back, known
 from deploykit.errors import (
@@ -28,6 +28,7 @@ from deploykit.errors import (
 )
 from deploykit.plan import (
     AppPlan,
+    Build,
     Desired,
     Effect,
     Facts,
@@ -78,6 +79,8 @@ class Session:
         self.redact = secrets.Redactor()
         self._tell = tell
         self._runtime: Runtime | None = None
+        self._builds: Mapping[str, Build] = {}
+        """By app, what is promoted and not made from the checkout."""
         self._commands = Commands(stack.folder, self._written_at, self.redact)
 
     @property
@@ -99,7 +102,8 @@ class Session:
         Raises:
             SpecError: what the target can't honour, with places.
         """
-        return plan_spec(self.spec, self.source, self.stack.folder, facts or self.runtime.facts(self.spec), self.target)
+        facts = facts or self.runtime.facts(self.spec)
+        return plan_spec(self.spec, self.source, self.stack.folder, facts, self.target, self._builds)
 
     def rendered(self, facts: Facts | None = None) -> tuple[Plan, tuple[RenderedFile, ...], str]:
         """The plan, every file of it as text, and the generation; reads no secret and asks for no release."""
@@ -112,7 +116,9 @@ class Session:
         plan, files, generation = self.rendered(facts)
         values = self.secret_values(plan)
         with disk.explained("can't read the source"):
-            wanted = releases.wanted(plan, files, self.stack.folder, values, kept.key(self.stack, self._tell))
+            wanted = releases.wanted(
+                plan, files, self.stack.folder, values, kept.key(self.stack, self._tell), self._builds
+            )
         self.runtime.secrets_reached(values)
         return Desired(plan, files, generation, wanted)
 
@@ -132,6 +138,7 @@ class Session:
 
     def as_it_runs(self, observed: Observed) -> Desired:
         """The plan as text, with the release of each app that serves; runs no command of a secret and needs none."""
+        self._promote(promoted_build(observed, set(self.spec.apps)))
         plan, files, generation = self.rendered()
         for app in plan.apps:
             self.redact.add(secrets.at_hand(app, self.stack.folder).values())
@@ -139,6 +146,28 @@ class Session:
         return Desired(
             plan, files, generation, {app.name: live.get(app.name, Release(app.name, "", {})) for app in plan.apps}
         )
+
+    def _promote(self, build: str) -> None:
+        if build:
+            with self._placed():
+                self._builds = self.runtime.promote(self.spec, build)
+
+    def build(self, progress: Progress, *, push: bool) -> Mapping[str, tuple[Build, bool]]:
+        """App name to its image, the same for every environment, and whether it was made now; nothing is started.
+
+        Raises:
+            SpecError: `push` without `images.registry`, or the target has no images.
+            EnvironmentLacks: the registry can't be reached, or lets this user not in.
+        """
+        self.tell_to(progress.tell)
+        with self._placed():
+            refuse_push_to_nowhere(self.spec, push)
+        with self._alone():
+            plan, files, _ = self.rendered()
+            with disk.explained("can't read the source"):
+                wanted = builds_of(plan, self.stack.folder)
+            dockerfiles = {app.name: dockerfile(files, app.name) for app in plan.apps}
+            return self.runtime.make_builds(self.spec, plan, dockerfiles, wanted, push=push)
 
     def changes(self, probes: bool = True) -> tuple[Changes, Desired, Observed]:
         """What `up` would do now; changes nothing."""
@@ -160,11 +189,13 @@ class Session:
         agree: Agree | None = None,
         *,
         locked: bool = False,
+        build: str = "",
     ) -> Outcome:
         """The stack runs as the spec says, and its checks were measured, those whose effect is allowed.
 
         `agree` is shown the steps, where there are any, before the first one; what it raises ends it there. What the
-        lock file says otherwise is told; where it is `locked`, that ends it before anything is done.
+        lock file says otherwise is told; where it is `locked`, that ends it before anything is done. With the id of a
+        `build`, that is what is promoted: nothing is made from the checkout.
 
         Raises:
             DeployFailed: a step failed; what served before serves again.
@@ -176,6 +207,7 @@ class Session:
         self._commands.paused = progress.paused
         with self._alone():
             self._own_target()
+            self._promote(build)
             changes, desired, observed = self.changes()
             self.lock.compare(desired.plan.facts, self.target, self._tell, strictly=locked)
             if any(isinstance(step, RunNginx) for step in changes.deploy):
@@ -268,7 +300,8 @@ class Session:
             complete = {each.id: each for each in observed.complete.get(app.name, ())}
             if release.id not in complete:
                 why = releases.cause(release, complete.get(observed.live.get(app.name, "")))
-                signed[app.name] = replace(release, origin=provenance(app, self.stack.folder, why))
+                build = self._builds.get(app.name)
+                signed[app.name] = replace(release, origin=provenance(app, self.stack.folder, why, build))
         return replace(desired, releases=signed)
 
     def _deploy(self, changes: Changes, desired: Desired, observed: Observed, progress: Progress) -> None:
@@ -358,17 +391,3 @@ class Session:
             yield
         except SpecError as error:
             raise SpecError(*self.source.locate(error.problems)) from error
-
-
-def plan_spec(spec: Spec, origin: Source, folder: Path, facts: Facts, target: str) -> Plan:
-    """The plan of a loaded spec.
-
-    Raises:
-        SpecError: what can't be honoured, with places, in line order.
-    """
-    with disk.explained("can't read the source"):
-        listings = {name: source.listing(folder / app.source) for name, app in spec.apps.items()}
-    try:
-        return planner.build_plan(spec, facts, listings, cast(TargetName, target), origin.environment == LOCAL)
-    except SpecError as error:
-        raise SpecError(*origin.locate(error.problems)) from error

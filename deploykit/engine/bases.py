@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit import disk
-from deploykit.engine import connection, containers
+from deploykit.engine import connection, containers, registries
 from deploykit.engine.labels import Names
 from deploykit.errors import EnvironmentLacks, FailureError
 from deploykit.nginx_build import modules_folder, parse_build
-from deploykit.plan import NginxBuild
+from deploykit.plan import Build, NginxBuild
 from deploykit.runtimes import Stack
 from deploykit.spec.model import App, Spec
 
@@ -122,34 +122,42 @@ def obtain(client: DockerClient, names: tuple[str, ...], tell: Callable[[str], N
             continue
         return _pinned(name, image), image
     wanted = names[0]
-    tell(f"pulling {wanted}")
     try:
-        with connection.explained(f"can't pull {wanted}"):
-            repository, tag = _split(wanted)
-            image = client.images.pull(repository, tag=tag)
+        image = registries.pull(client, wanted, tell)
     except FailureError as error:
-        hint = BUILD_HINT if not wanted.startswith("deploykit/") else "deploykit images build makes it"
-        reason = error.failure.cause.removeprefix("the Engine said: ") or error.failure.what
+        own = "deploykit images build makes it" if wanted.startswith("deploykit/") else BUILD_HINT
+        hint = error.failure.hint if registries.registry_of(wanted) else own
+        reason = f"{error.failure.cause} ({error.failure.what})"
         raise EnvironmentLacks(
             f"the image {wanted} is not there and can't be pulled", cause=reason, hint=hint
         ) from None
     return _pinned(wanted, image), image
 
 
-def _split(name: str) -> tuple[str, str]:
-    if "@" in name:
-        repository, _, digest = name.partition("@")
-        return repository, digest
-    head, colon, tag = name.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (name, "latest")
-
-
 def _pinned(name: str, image: Image) -> str:
-    if "@" in name:
-        return name
-    repository, _ = _split(name)
-    digests = [each for each in image.attrs.get("RepoDigests") or () if each.startswith(f"{repository}@")]
-    return f"{name}@{digests[0].partition('@')[2]}" if digests else name
+    digest = registries.digest_of(name, image)
+    return name if "@" in name or not digest else f"{name}@{digest}"
+
+
+def pythons(
+    client: DockerClient, stack: Stack, spec: Spec, builds: Mapping[str, Build], tell: Callable[[str], None]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """App name to the image that its releases stand on, and to the version of the Python in it.
+
+    Raises:
+        EnvironmentLacks: one is not there and can't be pulled, or has no Python or another one.
+    """
+    local = local_names(client)
+    used = {
+        name: obtain(client, candidates(spec, app, local), tell)[0]
+        for name, app in spec.apps.items()
+        if name not in builds
+    }
+    versions = {name: python_base(client, stack, image).version for name, image in used.items()}
+    used |= {name: build.image for name, build in builds.items()}
+    versions |= {name: build.python for name, build in builds.items()}
+    refuse_other_python(spec, used, versions)
+    return used, versions
 
 
 def refuse_other_python(spec: Spec, used: Mapping[str, str], pythons: Mapping[str, str]) -> None:

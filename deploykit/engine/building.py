@@ -76,7 +76,7 @@ def build(
     desired: Desired,
     app: AppPlan,
     values: Mapping[str, str],
-    wheels: Callable[[], Path],
+    wheels: Callable[[], Path | None],
     tell: Tell,
 ) -> str:
     """The release's secrets and image are there; its commands have not run.

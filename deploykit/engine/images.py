@@ -30,9 +30,11 @@ LOG_LINES = 30
 
 
 def build(
-    client: DockerClient, names: Names, desired: Desired, app: AppPlan, wheels: Path, tell: Callable[[str], None]
+    client: DockerClient, names: Names, desired: Desired, app: AppPlan, wheels: Path | None, tell: Callable[[str], None]
 ) -> None:
     """There is an image of the release, tagged as unfinished: its commands have not run yet.
+
+    Without `wheels` it is one that is promoted, with code and wheels of its own.
 
     Raises:
         DeployFailed: the build failed; with its last lines.
@@ -45,16 +47,38 @@ def build(
         FINGERPRINTS: json.dumps(release.secrets, sort_keys=True),
         SETTINGS: Settings.of(app).to_label(),
     }
-    dockerfile = _labelled(files.pop("Dockerfile"), names.labels("layer", app.name), labels)
+    dockerfile = labelled(files.pop("Dockerfile"), names.labels("layer", app.name), labels)
+    tag = names.unfinished_image(app.name, release.id)
+    code = _code(names, app) if wheels is not None else ()
+    top = names.stack.folder / app.source
+    build_image(client, tag, dockerfile, files, top, code, wheels, lambda line: tell(f"{app.name}: {line}"))
+
+
+def build_image(
+    client: DockerClient,
+    tag: str,
+    dockerfile: str,
+    config: dict[str, str],
+    top: Path,
+    code: tuple[str, ...],
+    wheels: Path | None,
+    tell: Callable[[str], None],
+) -> None:
+    """There is an image of that tag, of the source's code below `top`, wheels and rendered files.
+
+    Raises:
+        DeployFailed: the build failed; with its last lines.
+    """
+    what = f"the image {tag.removesuffix('.unfinished')} could not be built"
     with disk_explained("can't read the source"), tempfile.TemporaryFile() as context:
-        _write_context(context, dockerfile, files, names.stack.folder / app.source, _code(names, app), wheels)
+        _write_context(context, dockerfile, config, top, code, wheels)
         context.seek(0)
         lines: deque[str] = deque(maxlen=LOG_LINES)
-        with connection.explained(f"the image of {app.name} could not be built"):
+        with connection.explained(what):
             stream = client.api.build(
                 fileobj=context,
                 custom_context=True,
-                tag=names.unfinished_image(app.name, release.id),
+                tag=tag,
                 rm=True,
                 forcerm=True,
                 network_mode="none",
@@ -62,11 +86,11 @@ def build(
                 # The user's proxy settings may hold a password, and the image's history would show it.
                 use_config_proxy=False,
             )
-            failed = _follow(stream, lines, lambda line: tell(f"{app.name}: {line}"))
+            failed = _follow(stream, lines, tell)
     if failed:
         raise DeployFailed(
             Failure(
-                f"the image of {app.name} could not be built",
+                what,
                 tried=(failed,),
                 log_name="the build",
                 log_lines=tuple(lines),
@@ -79,7 +103,7 @@ def _code(names: Names, app: AppPlan) -> tuple[str, ...]:
     return releases.source_files(app, names.stack.folder)
 
 
-def _labelled(dockerfile: str, owner: Mapping[str, str], labels: Mapping[str, str]) -> str:
+def labelled(dockerfile: str, owner: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """The Dockerfile with its owner right after FROM and all labels at the end.
 
     With its owner on every layer from the first on, what a killed build leaves is found and removed. The Engine's own
@@ -98,13 +122,13 @@ def _label(labels: Mapping[str, str]) -> str:
 
 
 def _write_context(
-    out: IO[bytes], dockerfile: str, config: dict[str, str], top: Path, code: tuple[str, ...], wheels: Path
+    out: IO[bytes], dockerfile: str, config: dict[str, str], top: Path, code: tuple[str, ...], wheels: Path | None
 ) -> None:
     """What the build may see, and nothing else: the Dockerfile, wheels, the release's code and its rendered files."""
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, "Dockerfile", dockerfile.encode())
         archive.addfile(_info("wheels", tarfile.DIRTYPE, 0o755))
-        for wheel in sorted(wheels.glob("*.whl")):
+        for wheel in sorted(wheels.glob("*.whl")) if wheels is not None else ():
             _add(archive, f"wheels/{wheel.name}", wheel.read_bytes())
         for folder in ("app", "app/code", "app/config"):
             archive.addfile(_info(folder, tarfile.DIRTYPE, 0o755))
@@ -243,23 +267,24 @@ def settings(image: Image) -> Settings:
 def remove(client: DockerClient, names: Names, app: str, release: str, *, keep_layers: bool = False) -> None:
     """No image of that release is left; its layers may stay for the next attempt."""
     for image in client.images.list(filters={"label": [names.mine["label"], f"{APP}={app}", f"{RELEASE}={release}"]}):
-        _remove(client, image, keep_layers)
+        remove_image(client, image, keep_layers)
 
 
 def remove_all(client: DockerClient, names: Names) -> None:
     """No image of this stack is left."""
     for image in client.images.list(filters=names.mine):
-        _remove(client, image)
+        remove_image(client, image)
     remove_dangling(client, names)
 
 
 def remove_dangling(client: DockerClient, names: Names) -> None:
     """What a failed or killed build left of its layers is gone."""
     for image in client.images.list(filters={**names.mine, "dangling": True}):
-        _remove(client, image)
+        remove_image(client, image)
 
 
-def _remove(client: DockerClient, image: Image, keep_layers: bool = False) -> None:
+def remove_image(client: DockerClient, image: Image, keep_layers: bool = False) -> None:
+    """Nothing names the image any more."""
     import docker
 
     for name in image.tags or [str(image.id)]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from deploykit.plan.facts import Facts, NginxBuild
 from deploykit.plan.observed import Member, NginxSeen, Observed
-from deploykit.plan.release import Desired, Origin, Release
+from deploykit.plan.release import Build, Desired, Origin, Release
 from deploykit.plan.report import Report, Verdict
 from deploykit.plan.stack import (
     AppPlan,
@@ -45,6 +45,7 @@ from deploykit.plan.words import BalanceMethod, Match, SpecPath, TargetName
 __all__ = [
     "AppPlan",
     "BalanceMethod",
+    "Build",
     "BuildRelease",
     "Check",
     "Desired",

@@ -42,5 +42,7 @@ class Facts:
     """App name to one TCP port per slot, for apps with `socket: tcp`."""
     images: Mapping[str, str] = field(default_factory=dict)
     """Docker target only: `nginx` and each app name to the base image that is used."""
+    builds: Mapping[str, str] = field(default_factory=dict)
+    """Docker target only: app name to the image that is promoted, where it is not made from the checkout."""
     engine_host: str = ""
     """Docker target only: the name or address by which its machine is reached; empty where it is this machine."""

@@ -27,6 +27,10 @@ class Origin:
     socket: str = ""
     commands: tuple[str, ...] = ()
     """Its release commands, as the spec says them."""
+    build_id: str = ""
+    """As `deploykit build` said it; empty where it was made from a checkout."""
+    build: str = ""
+    """The image that was promoted, by digest where it has one; empty likewise."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,28 @@ class Release:
     origin: Origin = field(default=Origin(), compare=False)
     secrets: Mapping[str, str] | None = field(default=None, compare=False)
     """Variable to a keyed fingerprint of its secret value; None where it was made before these were written down."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One app's code and what it needs, as an image that is the same for every environment.
+
+    A release is a build with an environment's settings and secrets. What a build is made of is in `parts` (those of a
+    release that no environment decides); `id` names all builds that were made together, one per app.
+    """
+
+    app: str
+    id: str
+    image: str
+    """How the Engine knows it: by digest where it came from a registry or went there, else by its tag."""
+    python: str
+    """The full version of its Python."""
+    server: str
+    """What was installed to run it, as `AppPlan.server_requirement`."""
+    files: tuple[str, ...]
+    """The files of its source, for the planner, which may have no checkout."""
+    parts: Mapping[str, str]
+    origin: Origin
 
 
 @dataclass(frozen=True)

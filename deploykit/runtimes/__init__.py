@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from deploykit.plan import Desired, Facts, Observed, Step
+from deploykit.plan import Build, Desired, Facts, Observed, Plan, Step
 from deploykit.registry import Registry
 from deploykit.spec.environments import LOCAL
 from deploykit.spec.model import Spec
@@ -97,6 +97,22 @@ class Runtime(Protocol):
 
     def secrets_reached(self, values: Mapping[str, Mapping[str, str]]) -> None:
         """App name to variable to value: what `BuildRelease` writes into the 0600 file of each release."""
+        ...
+
+    def make_builds(
+        self, spec: Spec, plan: Plan, dockerfiles: Mapping[str, str], wanted: Mapping[str, Build], *, push: bool
+    ) -> Mapping[str, tuple[Build, bool]]:
+        """App name to its build as an image, and whether it was made now; with `push`, as the registry has it.
+
+        Nothing of the stack is changed. Raises SpecError where the target has no images.
+        """
+        ...
+
+    def promote(self, spec: Spec, build: str) -> Mapping[str, Build]:
+        """App name to its build of that id; from now on `facts` are those of a stack that is made of them.
+
+        Raises SpecError where the target has no images, EnvironmentLacks where there is no such build.
+        """
         ...
 
     def observe(self, probes: bool = True) -> Observed:

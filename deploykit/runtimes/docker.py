@@ -16,6 +16,7 @@ from deploykit.engine import (
     asking,
     bases,
     building,
+    builds,
     connection,
     containers,
     exporting,
@@ -30,6 +31,7 @@ from deploykit.engine import nginx as front
 from deploykit.engine.labels import APP, APP_ID, KEEP, LISTEN, PREFIX, RELEASE, SLOT, Names
 from deploykit.errors import DeployFailed, EnvironmentLacks, Failure
 from deploykit.plan import (
+    Build,
     BuildRelease,
     Desired,
     DiscardRelease,
@@ -82,6 +84,7 @@ class DockerRuntime:
         self.tell = tell
         self.names = Names(stack)
         self._secrets: Mapping[str, Mapping[str, str]] = {}
+        self._builds: Mapping[str, Build] = {}
 
     @cached_property
     def client(self) -> DockerClient:
@@ -104,12 +107,7 @@ class DockerRuntime:
         with connection.explained("can't ask the Engine"):
             local = bases.local_names(self.client)
             nginx, _ = bases.obtain(self.client, bases.nginx_candidates(spec, local), self.tell)
-            used = {
-                name: bases.obtain(self.client, bases.candidates(spec, app, local), self.tell)[0]
-                for name, app in spec.apps.items()
-            }
-            pythons = {name: bases.python_base(self.client, self.stack, image).version for name, image in used.items()}
-            bases.refuse_other_python(spec, used, pythons)
+            used, pythons = bases.pythons(self.client, self.stack, spec, self._builds, self.tell)
             info = self.client.info()
             return Facts(
                 nginx=bases.nginx_build(self.client, self.stack, nginx),
@@ -120,11 +118,25 @@ class DockerRuntime:
                 images={"nginx": nginx, **used},
                 # Nobody listens there: the target refuses `socket: tcp`, once the planner could write it down.
                 ports={name: tuple(range(8101, 8101 + len(app.instances))) for name, app in spec.apps.items()},
+                builds={name: build.image for name, build in self._builds.items()},
                 engine_host=connection.engine_host(),
             )
 
     def secrets_reached(self, values: Mapping[str, Mapping[str, str]]) -> None:
         self._secrets = values
+
+    def make_builds(
+        self, spec: Spec, plan: Plan, dockerfiles: Mapping[str, str], wanted: Mapping[str, Build], *, push: bool
+    ) -> Mapping[str, tuple[Build, bool]]:
+        fetch = {app.name: self._wheels_of(plan, app.name) for app in plan.apps}
+        with connection.explained("no image could be built"):
+            tools = (self.stack.folder, fetch, self.tell)
+            return builds.make_all(self.client, spec, plan, dockerfiles, wanted, *tools, push=push)
+
+    def promote(self, spec: Spec, build: str) -> Mapping[str, Build]:
+        with connection.explained(f"can't look for the build {build}"):
+            self._builds = builds.find(self.client, spec, build, self.tell)
+        return self._builds
 
     def observe(self, probes: bool = True) -> Observed:
         with connection.explained("can't see what is there"):
@@ -155,7 +167,7 @@ class DockerRuntime:
                 return self._prepare(desired)
             case BuildRelease(app=app):
                 values = self._secrets.get(app, {})
-                fetch = self._wheels_of(plan, app)
+                fetch = (lambda: None) if app in plan.facts.builds else self._wheels_of(plan, app)
                 return building.build(self.client, self.names, desired, plan.app(app), values, fetch, self.tell)
             case RunReleaseCommands(app=app, release=release):
                 return building.run_commands(self.client, self.names, plan.app(app), release, self.tell)

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from deploykit import disk, machine, wire
-from deploykit.errors import DeployFailed, EnvironmentLacks
+from deploykit.errors import DeployFailed, EnvironmentLacks, Problem, SpecError
 from deploykit.plan import (
+    Build,
     BuildRelease,
     Desired,
     DiscardRelease,
     EndOrphans,
     Facts,
     Observed,
+    Plan,
     PrepareBase,
     RemoveLeftovers,
     RunNginx,
@@ -80,6 +82,14 @@ class ProcessRuntime:
 
     def secrets_reached(self, values: Mapping[str, Mapping[str, str]]) -> None:
         self._secrets = values
+
+    def make_builds(
+        self, spec: Spec, plan: Plan, dockerfiles: Mapping[str, str], wanted: Mapping[str, Build], *, push: bool
+    ) -> Mapping[str, tuple[Build, bool]]:
+        raise _no_images("build")
+
+    def promote(self, spec: Spec, build: str) -> Mapping[str, Build]:
+        raise _no_images("up --release")
 
     def observe(self, probes: bool = True) -> Observed:
         return observe(self.home, self.supervisord, probes)
@@ -303,6 +313,11 @@ class ProcessRuntime:
             if family:
                 found[member_name(parts[0], parts[1]) if parts else name] = family
         return found
+
+
+def _no_images(command: str) -> SpecError:
+    what = f"`{command}` is about images, and the target process makes each release where it runs"
+    return SpecError(Problem("", what, "use `--target docker`, or `deploykit up` with the checkout"))
 
 
 DRIVER: type[Runtime] = ProcessRuntime

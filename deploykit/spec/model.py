@@ -26,6 +26,7 @@ from deploykit.spec.values import (
     Origin,
     PythonVersion,
     Redirect,
+    Registry,
     RelativePath,
     RequestTarget,
     Size,
@@ -234,6 +235,11 @@ class Images(Model):
         None, description="Default: `python:X.Y-slim`, else what `deploykit images build` made."
     )
     nginx: ImageName | None = Field(None, description="Default: `nginx`, else what `deploykit images build` made.")
+    registry: Registry | None = Field(
+        None,
+        description="Where `deploykit build --push` puts the images of the apps, and `up --release` gets them.",
+        examples=["registry.example.com/team"],
+    )
 
 
 class UserCheck(Model):

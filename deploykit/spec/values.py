@@ -245,6 +245,10 @@ Origin = named(
     "should be an address without a path, such as `https://www.example.com`",
 )
 RequestTarget = named(r"/[!-~]*", "should start with `/` and have printable ASCII only (the rest percent-encoded)")
+Registry = named(
+    r"[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*){0,8}",
+    "should be a registry and a path in it, such as `registry.example.com/team`",
+)
 ImageName = named(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}", "should be the name of an image, such as `python:3.12-slim`")
 
 

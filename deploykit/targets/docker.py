@@ -35,7 +35,7 @@ class Docker:
         return tuple(
             FilePlan(
                 f"apps/{app.name}/Dockerfile",
-                "docker/Dockerfile.j2",
+                "docker/promoted.Dockerfile.j2" if app.name in facts.builds else "docker/Dockerfile.j2",
                 {"name": app.name, "image": facts.images[app.name], "user": USER},
                 "each release is an image",
                 ("apps", app.name),

@@ -16,9 +16,8 @@ from deploykit.cli.main import HungUp, Terminated, guarded
 from deploykit.errors import DeployFailed, EnvironmentLacks, LockHeld, Problem, PromiseBroken, SpecError
 from deploykit.secrets import Redactor
 
-WORDS = (
-    "init check config plan render lock up status logs test ci run restart releases rollback down schema wheels images"
-)
+WORDS = "init check config plan render lock build up status logs test ci"
+WORDS += " run restart releases rollback down schema wheels images"
 COMMANDS = tuple(WORDS.split())
 SLOW = ("docker", "testinfra", "rich", "jinja2", "yaml", "supervisor", "psutil", "requests", "pathspec")
 TYPERS_OWN = ("pydantic",)
