@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from browser import Browser
-from ports import free_port
 from stacks import COMMAND, TOP, Example
 
 EFFECTS = Path(__file__).parent / "effects"
@@ -75,11 +73,7 @@ class Plain(Example):
     """A small app of its own for what is done many times; it answers what `load.py` asks."""
 
     def __init__(self, target: str, folder: Path) -> None:
-        self.kind, self.target, self.folder, self.app = "plain", target, folder, "plain"
-        self.name = f"t{os.urandom(4).hex()}"
-        self.port = free_port()
-        self.url = f"http://localhost:{self.port}"
-        self.browser = Browser(self.url)
+        self._name_it("plain", target, folder, "plain")
         (folder / "static").mkdir(parents=True)
         (folder / "static" / "style.css").write_text("body {}\n")
         (folder / "plain.py").write_text(APP)
@@ -159,7 +153,7 @@ class started:
 def _variables(example: Example, log: Path, kill: int) -> Mapping[str, str]:
     path = os.pathsep.join([str(EFFECTS), str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])])
     mine = {"EFFECTS_LOG": str(log), "EFFECTS_BELOW": str(example.folder.resolve()), "EFFECTS_KILL": str(kill or "")}
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **mine}
+    return {**os.environ, **example.variables, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **mine}
 
 
 def sampled(count: int, share: int, offset: int) -> Iterator[int]:

@@ -31,8 +31,17 @@ class Example:
     """A copy of one example with a name and a port of its own."""
 
     def __init__(self, kind: str, target: str, folder: Path) -> None:
-        self.kind, self.target, self.folder = kind, target, folder
-        self.app = APPS[kind]
+        self._name_it(kind, target, folder, APPS[kind])
+        ignored = shutil.ignore_patterns(".deploykit", "__pycache__", "*.sqlite3*", "media", "staticfiles")
+        shutil.copytree(TOP / "examples" / kind, folder, ignore=ignored)
+        self.edit("deploykit.yaml", f"\nname: {self.app}\n", f"\nname: {self.name}\n")
+        self.edit("deploykit.yaml", "listen: 127.0.0.1:808", f"listen: 127.0.0.1:{self.port} # was 808")
+        # What a machine without a registry has: the base images that `deploykit images build` makes.
+        images = "\nimages: {python: 'deploykit/python:3.11', nginx: 'deploykit/nginx:1.22'}\n\nlisten:"
+        self.edit("deploykit.yaml", "\nlisten:", images)
+
+    def _name_it(self, kind: str, target: str, folder: Path, app: str) -> None:
+        self.kind, self.target, self.folder, self.app = kind, target, folder, app
         self.name = f"t{uuid.uuid4().hex[:8]}"
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
@@ -41,13 +50,6 @@ class Example:
         """How long a command may take, where it is not said otherwise."""
         self.variables: dict[str, str] = {}
         """What a user of it has in the environment, such as DOCKER_HOST."""
-        ignored = shutil.ignore_patterns(".deploykit", "__pycache__", "*.sqlite3*", "media", "staticfiles")
-        shutil.copytree(TOP / "examples" / kind, folder, ignore=ignored)
-        self.edit("deploykit.yaml", f"\nname: {self.app}\n", f"\nname: {self.name}\n")
-        self.edit("deploykit.yaml", "listen: 127.0.0.1:808", f"listen: 127.0.0.1:{self.port} # was 808")
-        # What a machine without a registry has: the base images that `deploykit images build` makes.
-        images = "\nimages: {python: 'deploykit/python:3.11', nginx: 'deploykit/nginx:1.22'}\n\nlisten:"
-        self.edit("deploykit.yaml", "\nlisten:", images)
 
     @property
     def home(self) -> Path:
