@@ -213,6 +213,7 @@ def _of_files(site: SitePlan, route: Route) -> Iterator[Check]:
         "host": concrete(site.server_names[0]),
         "path": route.path,
         "folder": route.folder,
+        "previous_folder": route.previous_folder,
         "cache_control": route.cache_control,
         # What users uploaded may not run scripts in the site's name.
         "sandbox": route.folder.startswith("volumes/"),

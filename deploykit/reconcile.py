@@ -93,7 +93,14 @@ def _deploy_app(app: AppPlan, release: Release, observed: Observed) -> Iterator[
         started = True
     if live != release.id or started:
         text = "the new release is healthy" if live else "nothing served before"
-        yield SwitchRelease(text if live != release.id else "a slot is new", app.name, release.id, live)
+        reason = text if live != release.id else "a slot is new"
+        yield SwitchRelease(reason, app.name, release.id, live, still_answered(app.name, release.id, observed))
+
+
+def still_answered(app: str, wanted: str, observed: Observed) -> str:
+    """The release before, whose hashed files stay answered once the wanted one serves: pages of it are still open."""
+    live = observed.live.get(app, "")
+    return live if live not in ("", wanted) else observed.previous.get(app, "")
 
 
 def _start_reason(member: Member | None, why: str) -> str:
@@ -135,9 +142,9 @@ def _retire(desired: Desired, observed: Observed) -> Iterator[Step]:
             for release in releases:
                 yield DiscardRelease("the spec has no such app any more", app, release.id)
             continue
-        others = [release for release in releases if release.id not in (wanted.id, observed.live.get(app))]
-        keep = KEPT_RELEASES - (1 if observed.live.get(app) in (wanted.id, None, "") else 2)
-        for release in others[max(0, keep) :]:
+        needed = {wanted.id, still_answered(app, wanted.id, observed)} - {""}
+        others = [release for release in releases if release.id not in needed]
+        for release in others[KEPT_RELEASES - len(needed) :]:
             yield DiscardRelease(f"only the last {KEPT_RELEASES} are kept", app, release.id)
     if observed.leftovers:
         yield RemoveLeftovers("an interrupted run left what nothing needs", observed.leftovers)
@@ -153,7 +160,8 @@ def undo(done: Sequence[Step], observed: Observed) -> tuple[Step, ...]:
     for step in reversed(done):
         match step:
             case SwitchRelease(app=app, release=release, before=before) if before and before != release:
-                back.append(SwitchRelease("the new state failed", app, before, release))
+                earlier = observed.previous.get(app, "")
+                back.append(SwitchRelease("the new state failed", app, before, release, earlier))
             case RunNginx(generation=generation, before=before, how=how) if before and before != generation:
                 again: Literal["reload", "replace"] = "replace" if how == "replace" else "reload"
                 back.append(RunNginx("the new state failed", before, again, generation))

@@ -17,6 +17,7 @@ Each line of a failure begins with the letter of what is broken:
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import re
 import time
@@ -91,6 +92,8 @@ class Invariants:
     def present(self) -> Iterator[str]:
         """What is there and should not be, or is not there and should."""
         told = self._session().runtime.observe()
+        # What it asks from goes with the session, whose parts know each other: only the collector sees its end.
+        gc.collect()
         live, wanted = dict(told.live), self.wanted()
         known = {(app, release.id) for app, releases in told.complete.items() for release in releases}
         if set(live) != set(wanted):

@@ -88,7 +88,11 @@ def _wrong_files(
     used = set()
     for app in wanted:
         releases = {id for of, id in known if of == app}
-        yield from _differs(home / "releases" / app, releases | {"current"})
+        # There only since something was switched; what it names may be gone where that was taken back.
+        before = home / "releases" / app / "previous"
+        yield from _differs(
+            home / "releases" / app, releases | {"current"} | ({"previous"} if before.is_symlink() else set())
+        )
         for release in releases & {path.name for path in (home / "releases" / app).iterdir()}:
             used.add((home / "releases" / app / release / "environment").resolve().name)
         mine = [slot for of, slot in slots if of == app]

@@ -48,7 +48,7 @@ def steps(observed: Observed) -> list[tuple[object, ...]]:
 
 
 def _told(step: Step) -> tuple[object, ...]:
-    values = {name: value for name, value in vars(step).items() if name not in ("cause", "app", "before")}
+    values = {name: value for name, value in vars(step).items() if name not in ("cause", "app", "before", "previous")}
     return (type(step), *values.values())
 
 
@@ -58,6 +58,16 @@ AWAY = [(StopMember, 1, LIVE), (StopMember, 2, LIVE)]
 
 def test_the_older_one_is_started_then_switched_to_then_the_other_stopped() -> None:
     assert steps(seen()) == THERE + AWAY
+
+
+def test_files_of_the_release_that_is_left_stay_answered() -> None:
+    def answered(observed: Observed) -> list[str]:
+        changes, _ = going_back(desired(app()), observed, observed.complete["web"][1])
+        return [step.previous for step in changes.steps if isinstance(step, SwitchRelease)]
+
+    assert answered(seen()) == [LIVE]
+    # A switch that was killed in its middle has left the name behind.
+    assert answered(seen(live={}, previous={"web": LIVE})) == [LIVE]
 
 
 def test_what_something_that_was_killed_left_goes_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -117,7 +118,7 @@ def test_new_code_starts_beside_the_old_release_which_is_stopped_only_after_the_
         "RunReleaseCommands web new",
         "StartMember web 1 new, because its code changed",
         "StartMember web 2 new, because its code changed",
-        "SwitchRelease web new old, because the new release is healthy",
+        "SwitchRelease web new old old, because the new release is healthy",
     ]
     assert read(changes.retire) == [
         "StopMember web 1 old, because a newer release serves",
@@ -247,6 +248,35 @@ def test_going_back_switches_first_and_stops_the_new_members_last() -> None:
         "SwitchRelease web old new",
         "StopMember web 1 new",
     ]
+
+
+def switches(steps: Sequence[Step]) -> list[tuple[str, str]]:
+    """(release, the one whose hashed files stay answered) of each switch."""
+    return [(step.release, step.previous) for step in steps if isinstance(step, SwitchRelease)]
+
+
+def test_files_of_the_release_before_stay_answered_until_the_next_one() -> None:
+    wanted = desired(app())
+    earlier = {"web": "older"}
+    changed = replace(running(wanted, release="old"), previous=earlier)
+    assert switches(reconcile(wanted, changed).steps) == [("new", "old")]
+    half = replace(changed, live={}, previous={"web": "old"})
+    assert switches(reconcile(wanted, half).steps) == [("new", "old")], "a switch that was cut off"
+    seen = running(wanted)
+    ill = replace(seen, members=(seen.members[0],), previous=earlier)
+    assert switches(reconcile(wanted, ill).steps) == [("new", "older")], "the same release, with an instance more"
+
+
+def test_going_back_answers_the_files_that_were_answered_then() -> None:
+    seen = replace(running(desired(app()), release="old"), previous={"web": "older"})
+    assert switches(undo([SwitchRelease("", "web", "new", "old", "old")], seen)) == [("old", "older")]
+
+
+def test_a_release_whose_files_are_answered_is_kept() -> None:
+    wanted = desired(app(slots=1))
+    all_of_them = tuple(Release("web", name, {"code": name}) for name in ("new", "r1", "r2", "r3", "r4", "r5"))
+    seen = replace(running(wanted), complete={"web": all_of_them}, previous={"web": "r5"})
+    assert read(reconcile(wanted, seen).steps) == ["DiscardRelease web r4, because only the last 5 are kept"]
 
 
 def test_going_back_leaves_nothing_of_a_release_that_never_served_but_an_apps_first() -> None:

@@ -35,8 +35,8 @@ class Gunicorn:
             "worker_class": "gthread" if limits.threads > 1 else "sync",
             # gthread: how long a worker's loop may hang. sync: how long a request may take.
             "timeout_seconds": round(limits.request_seconds) or 1,
-            # One second for the master to report and end, within the time that its supervisor gives.
-            "graceful_seconds": max(1, round(limits.stop_grace_seconds) - 1),
+            # What is open then is cut; its supervisor waits longer, for the master to report and end.
+            "graceful_seconds": max(1, round(limits.stop_grace_seconds)),
             "max_requests": app.app_server.max_requests or 0,
             # A tenth more or less, so that not all workers renew at once.
             "max_requests_jitter": (app.app_server.max_requests or 0) // 10,

@@ -36,7 +36,8 @@ class Uwsgi:
             "threads": limits.threads,
             # Whole seconds; one more than the promise, so that nginx and uWSGI never race for the last moment.
             "harakiri_seconds": round(limits.request_seconds) + 1,
-            "mercy_seconds": max(1, round(limits.stop_grace_seconds) - 1),
+            # What is open then is cut; its supervisor waits longer, for the master to report and end.
+            "mercy_seconds": max(1, round(limits.stop_grace_seconds)),
             "body_bytes": limits.body_bytes,
             "max_requests": app.app_server.max_requests or 0,
         }

@@ -8,10 +8,17 @@ from deploykit.cli.console import Console, paint
 from deploykit.cli.tables import Cell, Row, table
 
 if TYPE_CHECKING:
+    from deploykit.nginx.access_log import Traffic
     from deploykit.plan import Report
     from deploykit.spec.load import Source
 
 STYLES = {"kept": "green", "broken": "red bold", "not run": "yellow"}
+
+
+def show_traffic(console: Console, traffic: Traffic | None) -> None:
+    """What came while it was switched, where anything did."""
+    if traffic is not None and traffic.requests:
+        console.talk(f" while it switched: {traffic}", "red" if traffic.failed else "green")
 
 
 def show_report(console: Console, report: Report, source: Source, url: str = "") -> None:

@@ -12,9 +12,9 @@ from deploykit.cli.agreement import Agreement, Yes
 from deploykit.cli.options import Json, Options, Target, Wait
 from deploykit.cli.progress import open_progress
 from deploykit.cli.releases import releases_as_json, show_releases
-from deploykit.cli.report import show_report
+from deploykit.cli.report import show_report, show_traffic
 from deploykit.cli.tables import Cell, Row, table
-from deploykit.cli.words import plain
+from deploykit.cli.words import plain, traffic_json
 
 if TYPE_CHECKING:
     from deploykit.converge import Session
@@ -52,8 +52,10 @@ def rollback(
     with open_progress(console) as progress:
         outcome = session.rollback(release, progress, functools.partial(agreement.to_steps, progress))
     if json:
-        console.answer_json({"name": session.spec.name, "steps": plain(outcome.steps), "seconds": outcome.seconds})
+        done = {"name": session.spec.name, "steps": plain(outcome.steps), "seconds": outcome.seconds}
+        console.answer_json({**done, "traffic": traffic_json(outcome.traffic)})
         return 0
+    show_traffic(console, outcome.traffic)
     show_report(console, outcome.report, session.source, "  ".join(outcome.urls))
     _say_what_stays(options, session, release)
     console.talk(" the next `deploykit up` goes forward again, to what the spec and the code say then", "dim")

@@ -13,8 +13,8 @@ from deploykit.cli.allow import Allow, allowed
 from deploykit.cli.locked import Locked
 from deploykit.cli.options import Json, Options, Target, Wait
 from deploykit.cli.progress import open_progress
-from deploykit.cli.report import show_report
-from deploykit.cli.words import plain, seconds_text
+from deploykit.cli.report import show_report, show_traffic
+from deploykit.cli.words import plain, seconds_text, traffic_json
 
 if TYPE_CHECKING:
     from deploykit.converge import Outcome, Session
@@ -61,6 +61,7 @@ def up(
         return 0
     if not outcome.changed:
         console.talk(f"nothing changed: what runs is what the spec says ({seconds_text(outcome.seconds)})", "green")
+    show_traffic(console, outcome.traffic)
     show_report(console, outcome.report, session.source, "  ".join(outcome.urls))
     if outcome.only_on:
         console.talk(f" only {outcome.only_on} itself gets there; `listen: 0.0.0.0:PORT` is for others too", "yellow")
@@ -87,4 +88,5 @@ def _as_json(session: Session, outcome: Outcome) -> object:
         "urls": list(outcome.urls),
         "versions": plain(outcome.versions),
         "seconds": round(outcome.seconds, 3),
+        "traffic": traffic_json(outcome.traffic),
     }

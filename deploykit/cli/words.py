@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deploykit import plan
+    from deploykit.nginx.access_log import Traffic
 
 
 def step_words(step: plan.Step) -> tuple[str, str]:
@@ -67,6 +68,11 @@ def bytes_text(count: int | None) -> str:
 def count_text(number: int, noun: str) -> str:
     """`1 app`, `2 apps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def traffic_json(traffic: Traffic | None) -> Any:
+    """What came while it was switched; None where that was not seen."""
+    return None if traffic is None else {**plain(traffic), "failed": traffic.failed}
 
 
 def plain(value: Any) -> Any:

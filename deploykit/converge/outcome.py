@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deploykit.errors import DeployFailed, Failure, PromiseBroken
+from deploykit.nginx.access_log import Traffic
 from deploykit.plan import Check, Report, Step
 
 
@@ -43,6 +44,8 @@ class Outcome:
     versions: Mapping[str, str] = field(default_factory=dict)
     only_on: str = ""
     """The machine of an Engine elsewhere where nobody but itself reaches the stack."""
+    traffic: Traffic | None = None
+    """What came meanwhile, from the first step that moved requests on; None where nothing served or was switched."""
 
 
 class BrokenAtFirst(PromiseBroken):

@@ -23,7 +23,7 @@ from deploykit.plan import (
     StopMember,
     SwitchRelease,
 )
-from deploykit.reconcile import Changes
+from deploykit.reconcile import Changes, still_answered
 
 MEASURED = ("site_answers", "app_healthy", "instance_healthy", "user_check")
 """The promises that an older release may break; nginx and its files stay as they are."""
@@ -115,7 +115,8 @@ def going_back(desired: Desired, observed: Observed, release: Release) -> tuple[
         deploy.append(EndOrphans("left behind by something that was killed", observed.orphans))
     deploy += [StartMember("going back", app, slot, release.id) for slot in slots if slot not in running]
     if live != release.id or len(deploy) > bool(observed.orphans):
-        deploy.append(SwitchRelease("it is healthy", app, release.id, live))
+        earlier = still_answered(app, release.id, observed)
+        deploy.append(SwitchRelease("it is healthy", app, release.id, live, earlier))
     deploy.extend(_nginx(observed))
     return Changes(tuple(deploy), tuple(_retire(wanted, observed))), replace(
         desired, plan=_with_slots(desired.plan, plan, slots), generation=observed.nginx.on_disk, releases=wanted

@@ -17,7 +17,9 @@ from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, Refused
 from deploykit.converge.planning import plan_spec
 from deploykit.converge.promotion import builds_of, dockerfile, promoted_build, refuse_push_to_nowhere
 from deploykit.converge.record import FILE, recall, refuse_copied
+from deploykit.converge.retiring import retire
 from deploykit.converge.rollback import chosen, going_back, known
+from deploykit.converge.watching import Watch
 from deploykit.errors import (
     DeployFailed,
     DeploykitError,
@@ -82,6 +84,7 @@ class Session:
         self._builds: Mapping[str, Build] = {}
         """By app, what is promoted and not made from the checkout."""
         self._commands = Commands(stack.folder, self._written_at, self.redact)
+        self._watch = Watch(serves=False)
 
     @property
     def runtime(self) -> Runtime:
@@ -220,11 +223,11 @@ class Session:
             report = self._prove(desired, progress, self._allowed(allow))
             if report.broken:
                 self._refuse(changes, desired, observed, report, progress)
-            self._take(changes.retire, desired, progress, [])
+            retire(changes.retire, lambda step: self.redact(self.runtime.apply(step, desired)), progress)
         urls = tuple(site.url for site in desired.plan.sites)
-        seconds = time.monotonic() - began
         versions = {"nginx": desired.plan.facts.nginx.version_text, "generation": desired.generation}
-        return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions, desired.plan.only_on)
+        seconds, seen = time.monotonic() - began, self._watch.seen()
+        return Outcome(bool(changes.steps), changes.steps, report, urls, seconds, versions, desired.plan.only_on, seen)
 
     def rollback(self, wanted: str, progress: Progress, agree: Agree | None = None) -> Outcome:
         """A release that is still there serves again; nothing is built and no network is needed.
@@ -248,9 +251,9 @@ class Session:
             report = self._prove(desired, progress, frozenset({"read"}))
             if report.broken:
                 self._refuse(changes, desired, observed, report, progress)
-            self._take(changes.retire, desired, progress, [])
+            retire(changes.retire, lambda step: self.redact(self.runtime.apply(step, desired)), progress)
         urls = tuple(site.url for site in desired.plan.sites)
-        return Outcome(True, changes.steps, report, urls, time.monotonic() - began)
+        return Outcome(True, changes.steps, report, urls, time.monotonic() - began, traffic=self._watch.seen())
 
     def test(self, progress: Progress, allow: frozenset[Effect] | None = None, *, locked: bool = False) -> Report:
         """The checks of the spec, measured on what runs.
@@ -306,6 +309,7 @@ class Session:
 
     def _deploy(self, changes: Changes, desired: Desired, observed: Observed, progress: Progress) -> None:
         done: list[Step] = []
+        self._watch = Watch(serves=observed.nginx.state == "running")
         try:
             self._take(changes.deploy, desired, progress, done)
         except FailureError as error:
@@ -318,6 +322,7 @@ class Session:
     def _take(self, steps: tuple[Step, ...], desired: Desired, progress: Progress, done: list[Step]) -> None:
         for step in steps:
             done.append(step)
+            self._watch.before(step, self.runtime)
             with progress.step(step) as result:
                 result(self.redact(self.runtime.apply(step, desired)))
 
@@ -330,6 +335,8 @@ class Session:
                     result(self.runtime.apply(step, desired))
             except DeploykitError as error:
                 problems.append(str(error).splitlines()[0].removeprefix("error: "))
+        if seen := self._watch.seen():
+            progress.tell(f"meanwhile: {seen}")
         if problems:
             return "going back failed too: " + "; ".join(problems)
         served = {app: release for app, release in observed.live.items() if release}

@@ -210,12 +210,16 @@ def _copied(container: Any, folder: str, to: str, out: IO[bytes]) -> int:
     return count
 
 
-def switch(client: DockerClient, names: Names, app: AppPlan, release: str, image: str) -> str:
-    """The app's slots and `current` name that release, each by one rename."""
+def switch(client: DockerClient, names: Names, app: AppPlan, release: str, previous: str, image: str) -> str:
+    """The app's slots and `current` name that release, and `previous` the one before, each by one rename."""
     run, served = f"{PREFIX}/run/{app.name}", f"{PREFIX}/releases/{app.name}"
     links = [(f"{run}/{slot.number}.sock", f"{release}-{slot.number}.sock") for slot in app.slots]
     mounts = [volumes.mount(names, names.sockets(app.name), run), volumes.mount(names, names.served(app.name), served)]
-    volumes.change(client, names, image, mounts, links=[*links, (f"{served}/current", release)])
+    # `previous` before `current` leaves it, or its files were gone for a moment.
+    before = [(f"{served}/previous", previous)] if previous else []
+    gone = [] if previous else [f"{served}/previous"]
+    links = [*before, *links, (f"{served}/current", release)]
+    volumes.change(client, names, image, mounts, remove=gone, links=links)
     return f"{release} serves"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from deploykit import draining
 from deploykit.causes import likely_cause
 from deploykit.engine import connection, containers, images, observing, volumes
 from deploykit.engine.labels import (
@@ -78,8 +79,7 @@ def wanted(
             "DEPLOYKIT_SECRETS": f"{SECRETS}/{release}",
         },
         stop_signal=f"SIG{settings.stop_signal.removeprefix('SIG')}",
-        # What the server's own grace needs to end by itself, and not by a kill at the same moment.
-        stop_seconds=round(settings.stop_grace_seconds) + 2,
+        stop_seconds=stop_seconds(settings),
         most_processes=settings.most_processes,
     )
 
@@ -154,14 +154,51 @@ def remove_by_name(client: DockerClient, names: Names, name: str) -> None:
     containers.remove(found)
 
 
-def stop(container: Container) -> None:
-    """The instance has finished its requests and is gone."""
+def stop_all(
+    client: DockerClient,
+    names: Names,
+    which: tuple[str, int, str],
+    nginx: Container | None,
+    tell: Callable[[str], None],
+) -> str:
+    """The instances of that app, slot and release have finished their requests and are gone; how long that took."""
+    began = time.monotonic()
+    for container in found(client, names, *which):
+        stop(container, nginx, tell)
+    return f"ended after {time.monotonic() - began:.1f} s"
+
+
+def stop(container: Container, nginx: Container | None, tell: Callable[[str], None]) -> None:
+    """The instance has finished its requests and is gone; what is still open meanwhile is told."""
     try:
-        grace = round(Settings.from_label(container.labels.get(SETTINGS, "")).stop_grace_seconds) + 2
+        settings = Settings.from_label(container.labels.get(SETTINGS, ""))
+        grace, seconds = settings.stop_grace_seconds, stop_seconds(settings)
     except EnvironmentLacks:
-        grace = UNKNOWN_GRACE_SECONDS
-    container.stop(timeout=grace)
+        grace, seconds = UNKNOWN_GRACE_SECONDS, UNKNOWN_GRACE_SECONDS
+    app, release, slot = (container.labels.get(each, "") for each in (APP, RELEASE, SLOT))
+    socket = f"/{app}/{release}-{slot}.sock"
+    with draining.told(tell, f"{app}-{slot}", lambda: open_connections(nginx, socket), grace):
+        container.stop(timeout=seconds)
     containers.remove(container)
+
+
+def stop_seconds(settings: Settings) -> int:
+    """What the server's own grace needs to end by itself, and not by a kill at the same moment."""
+    return round(settings.stop_grace_seconds) + draining.END_SECONDS
+
+
+def open_connections(nginx: Container | None, socket: str) -> int:
+    """How many connections nginx has to that socket; 0 where it can't be asked."""
+    import docker
+
+    if nginx is None:
+        return 0
+    try:
+        # The kernel lists both ends where the connection was made.
+        listed = containers.execute(nginx, ["cat", "/proc/net/unix"])
+    except docker.errors.APIError:
+        return 0
+    return draining.connected(listed.output.splitlines(), socket) if listed.exit_code == 0 else 0
 
 
 def restart(container: Container, app: str, slot: int) -> None:
@@ -171,7 +208,7 @@ def restart(container: Container, app: str, slot: int) -> None:
         DeployFailed: it does not become healthy again; it is left as it is.
     """
     settings = Settings.from_label(container.labels[SETTINGS])
-    container.stop(timeout=round(settings.stop_grace_seconds) + 2)
+    container.stop(timeout=stop_seconds(settings))
     container.start()
     _require_healthy(container, app, slot, container.labels[RELEASE], settings.probe, settings)
 

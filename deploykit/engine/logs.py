@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,30 @@ def last(named: Mapping[str, list[Container]], lines: int) -> list[LogLine]:
         own.sort(key=lambda line: line.at or 0)
         found += own[-lines:] if lines else []
     return sorted(found, key=lambda line: line.at or 0)
+
+
+def mark(found: Callable[[], Container | None]) -> str:
+    """Where the log of that container ends now, in the Engine's own time; empty where there is none."""
+    with connection.explained("can't read the log of nginx"):
+        container = found()
+        if container is None:
+            return ""
+        last = container.logs(timestamps=True, tail=1).decode(errors="replace")
+    return f"{container.id} {last.partition(' ')[0]}"
+
+
+def since(found: Callable[[], Container | None], mark: str) -> tuple[str, ...] | None:
+    """The lines after that mark; None where it is of another container, whose log went with it."""
+    owner, _, stamp = mark.partition(" ")
+    # The Engine takes whole seconds here; its stamps are of one length, so they compare as text.
+    begins = int(_line("nginx", f"{stamp} ").at or 0)
+    with connection.explained("can't read the log of nginx"):
+        container = found()
+        if container is None or container.id != owner:
+            return None
+        told = container.logs(timestamps=True, since=begins or None)
+    lines = (line.partition(" ") for line in told.decode(errors="replace").splitlines())
+    return tuple(text for at, _, text in lines if at > stamp)
 
 
 def follow(named: Mapping[str, list[Container]], lines: int) -> Iterator[LogLine]:

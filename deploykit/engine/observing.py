@@ -90,6 +90,7 @@ def observe(client: DockerClient, names: Names, told: Callable[[Container], str]
         complete={app: tuple(found) for app, found in complete.items()},
         incomplete=tuple(sorted(set(half))),
         live=live_releases(client, names, seen, members, apps),
+        previous=previous_releases(client, seen, apps),
         nginx=nginx,
         orphans=(*(str(each.name) for each in seen.others), *images.stray_tags(client, names)),
         base_ready=names.network in seen.networks and names.nginx_files in seen.volumes,
@@ -222,6 +223,14 @@ def live_releases(
         if release and all(target == f"{release}-{slot}.sock" for slot, target in targets.items()):
             live[app] = release
     return live
+
+
+def previous_releases(client: DockerClient, seen: Seen, apps: set[str]) -> dict[str, str]:
+    """App to the release that served before, whose hashed files are still answered."""
+    if seen.nginx is None:
+        return {}
+    links = {app: volumes.link_target(client, seen.nginx, f"{PREFIX}/releases/{app}/previous") for app in apps}
+    return {app: release for app, release in links.items() if release}
 
 
 def _nginx(client: DockerClient, container: Container | None, probes: bool) -> NginxSeen:

@@ -36,7 +36,6 @@ def files(
         "host_header": host_header(facts, port),
         "host_has_port": port not in (80, 443),
         "port": port,
-        "keeps_connections": any(_keeps_connections(app) for app in apps),
     }
     longest = max(app.stop_grace_seconds for app in apps)
     connections = {
@@ -47,6 +46,7 @@ def files(
         "shutdown_seconds": math.ceil(longest),
         "listen": layout.listen,
         "sites": [site.name for site in sites],
+        "keeps_connections": any(_keeps_connections(app) for app in apps),
         "has_counters": "http_stub_status" in facts.nginx.modules,
         "load_modules": _load_modules(facts, apps),
     }
@@ -157,6 +157,10 @@ def _route(route: Route, protocols: Mapping[str, str]) -> dict[str, object]:
             "file": route.folder.rpartition("/")[2],
             "cache_header": header,
             "sandbox": sandbox,
+            "previous": route.previous_folder,
+            # No location of a spec has two slashes in a row.
+            "previous_path": f"/previous/{path}",
+            "only_hashed": cache == "hashed",
         }
     read_seconds = math.ceil(route.timeout_seconds) + 5
     uwsgi = protocols[route.app] == "uwsgi"

@@ -52,6 +52,8 @@ class Observed:
     """(app, release id) of what an interrupted run left half built."""
     live: Mapping[str, str] = field(default_factory=dict)
     """App name to the release that all its slots and `current` name; absent where they don't agree."""
+    previous: Mapping[str, str] = field(default_factory=dict)
+    """App name to the release whose hashed files are still answered."""
     nginx: NginxSeen = NginxSeen()
     orphans: tuple[str, ...] = ()
     """What carries this stack's id and belongs to nothing: names to print and to end."""

@@ -25,6 +25,7 @@ class Layout:
         run/APP/SLOT.sock -> RELEASE-SLOT.sock        what nginx connects to: a link per slot
         run/APP/RELEASE-SLOT.sock                     what an instance listens on
         releases/APP/current -> RELEASE               what nginx serves files from
+        releases/APP/previous -> RELEASE              what served before, for its hashed files
         releases/APP/RELEASE/code/                    the copy of the source (docker: just its static folders)
         volumes/APP/VOLUME/                           data that outlives releases
         logs/  tmp/nginx/                             written by nginx
@@ -195,6 +196,19 @@ class Route:
     def askable(self) -> bool:
         """Whether `path` is an address that can be asked for."""
         return self.match in ("prefix", "exact")
+
+    @property
+    def previous_folder(self) -> str:
+        """Where the same files of the release before lie; empty where only the current ones are answered.
+
+        A name that clients may keep for a year is asked for by pages of the release before; any other name is what
+        the release that serves says it is, or nothing.
+        """
+        top = f"releases/{self.app}/"
+        kept = self.match == "prefix" and self.cache_control in ("immutable", "hashed")
+        if not kept or not self.folder.endswith("/") or not self.folder.startswith(f"{top}current/"):
+            return ""
+        return f"{top}previous/{self.folder.removeprefix(f'{top}current/')}"
 
 
 @dataclass(frozen=True)

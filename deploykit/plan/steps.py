@@ -60,12 +60,14 @@ class StartMember(Step):
 
 @dataclass(frozen=True)
 class SwitchRelease(Step):
-    """Move an app's slots and `current` to a release, each by one rename; new requests go there at once."""
+    """Move an app's slots, `previous` and `current`, each by one rename; new requests go to the release at once."""
 
     app: str
     release: str
     before: str
     """The release that served, empty where none did."""
+    previous: str = ""
+    """The release whose hashed files are answered beside those of this one; empty where there is none."""
 
 
 @dataclass(frozen=True)

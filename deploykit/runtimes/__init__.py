@@ -160,6 +160,13 @@ class Runtime(Protocol):
 
         What its environment is made of is beside it: `wheels/`, or `requirements.txt` as pip freezes it.
         """
+
+    def log_mark(self) -> str:
+        """Where nginx's log ends now; empty where there is none."""
+        ...
+
+    def log_since(self, mark: str) -> tuple[str, ...] | None:
+        """All that nginx has written to its log since that mark; None where not all of it is there any more."""
         ...
 
     def restart(self, app: str, slot: int) -> None:

@@ -5,8 +5,8 @@ What it is made of is in `deploykit.engine`. Nothing of this machine is mounted,
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,7 @@ class DockerRuntime:
     def make_builds(
         self, spec: Spec, plan: Plan, dockerfiles: Mapping[str, str], wanted: Mapping[str, Build], *, push: bool
     ) -> Mapping[str, tuple[Build, bool]]:
-        fetch = {app.name: self._wheels_of(plan, app.name) for app in plan.apps}
+        fetch = {app.name: functools.partial(self._wheels, plan, app.name) for app in plan.apps}
         with connection.explained("no image could be built"):
             tools = (self.stack.folder, fetch, self.tell)
             return builds.make_all(self.client, spec, plan, dockerfiles, wanted, *tools, push=push)
@@ -167,23 +167,21 @@ class DockerRuntime:
                 return self._prepare(desired)
             case BuildRelease(app=app):
                 values = self._secrets.get(app, {})
-                fetch = (lambda: None) if app in plan.facts.builds else self._wheels_of(plan, app)
+                fetch = (lambda: None) if app in plan.facts.builds else functools.partial(self._wheels, plan, app)
                 return building.build(self.client, self.names, desired, plan.app(app), values, fetch, self.tell)
             case RunReleaseCommands(app=app, release=release):
                 return building.run_commands(self.client, self.names, plan.app(app), release, self.tell)
             case StartMember(app=app, slot=slot, release=release):
                 return instances.start(self.client, self.names, app, slot, release, plan.app(app))
-            case SwitchRelease(app=app, release=release):
-                return building.switch(self.client, self.names, plan.app(app), release, plan.facts.images[app])
+            case SwitchRelease(app=app, release=release, previous=before):
+                return building.switch(self.client, self.names, plan.app(app), release, before, plan.facts.images[app])
             case StageNginx():
                 return self._stage(desired)
             case RunNginx():
                 return self.front.run(step, desired)
             case StopMember(app=app, slot=slot, release=release):
-                began = time.monotonic()
-                for container in instances.found(self.client, self.names, app, slot, release):
-                    instances.stop(container)
-                return f"ended after {time.monotonic() - began:.1f} s"
+                which = (app, slot, release)
+                return instances.stop_all(self.client, self.names, which, self.front.container(), self.tell)
             case DiscardRelease(app=app, release=release):
                 # Any Python does for the files; the app itself may be in the plan no more.
                 image = plan.facts.images[plan.apps[0].name]
@@ -225,9 +223,6 @@ class DockerRuntime:
             container.stop()
             containers.remove(container)
         return "ended"
-
-    def _wheels_of(self, plan: Plan, app: str) -> Callable[[], Path]:
-        return lambda: self._wheels(plan, app)
 
     def fetch_wheels(self, plan: Plan, app: str, *, again: bool = False) -> Path:
         """The folder with the wheels of an app; fetched where they are not those that it needs, or `again`.
@@ -318,6 +313,12 @@ class DockerRuntime:
         with connection.explained("the logs can't be read"):
             named = {name: its for name, its in self._by_name().items() if not names or name in names}
         return reading.follow(named, lines) if follow else iter(reading.last(named, lines))
+
+    def log_mark(self) -> str:
+        return reading.mark(self.front.container)
+
+    def log_since(self, mark: str) -> tuple[str, ...] | None:
+        return reading.since(self.front.container, mark)
 
     def _by_name(self) -> dict[str, list[Container]]:
         """`nginx` and each member to its containers; two while a release is being replaced."""

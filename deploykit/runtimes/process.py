@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploykit import disk, machine, wire
+from deploykit import disk, draining, machine, wire
 from deploykit.errors import DeployFailed, EnvironmentLacks, Problem, SpecError
 from deploykit.plan import (
     Build,
@@ -119,8 +119,8 @@ class ProcessRuntime:
                 plan = desired.plan.app(app)
                 slot = next(slot for slot in plan.slots if slot.number == number)
                 return self.members.start(plan, slot, release)
-            case SwitchRelease(app=app, release=release):
-                return self._switch(desired, app, release)
+            case SwitchRelease(app=app, release=release, previous=previous):
+                return self._switch(desired, app, release, previous)
             case StageNginx():
                 return self.gateway.stage(desired)
             case RunNginx(generation=generation, how=how, before=before):
@@ -167,11 +167,16 @@ class ProcessRuntime:
         self.tell("it runs until `deploykit down` or a reboot; after a reboot, `deploykit up` starts it again")
         return f"supervisord runs as process {self.supervisord.launch()}"
 
-    def _switch(self, desired: Desired, app: str, release: str) -> str:
+    def _switch(self, desired: Desired, app: str, release: str, previous: str) -> str:
         plan = desired.plan.app(app)
         if records.read_release(self.home, app, release) is None:
             raise DeployFailed(f"release {release} of {app} is not complete, so nothing was switched to it")
         self._warn_of_data(app, disk.read_link(self.home.current(app)), release)
+        # Before `current` leaves it, or its files were gone for a moment.
+        if previous:
+            disk.link(self.home.previous(app), previous)
+        else:
+            disk.remove(self.home.previous(app))
         # Files first: a page of the new release may name files that only it has.
         disk.link(self.home.current(app), release)
         if plan.socket == "unix":
@@ -194,8 +199,10 @@ class ProcessRuntime:
     def _stop(self, desired: Desired, app: str, slot: int, release: str) -> str:
         plan = desired.plan.app(app) if app in desired.releases else None
         wanted = plan is not None and plan.socket == "unix" and any(slot == known.number for known in plan.slots)
-        name = f"{app}-{slot}-{release}"
-        return self.members.stop(app, slot, release, wanted=wanted, patience_seconds=stop_seconds(self.home, name))
+        patience = stop_seconds(self.home, f"{app}-{slot}-{release}")
+        grace = max(0.0, patience - draining.END_SECONDS)
+        with draining.told(self.tell, member_name(app, slot), self.members.open_connections(app, slot, release), grace):
+            return self.members.stop(app, slot, release, wanted=wanted, patience_seconds=patience)
 
     def undo_leftovers(self, desired: Desired) -> None:
         with disk.explained("can't remove what is half done"):
@@ -258,6 +265,12 @@ class ProcessRuntime:
         followed = journal.follow(wanted, lines) if follow else journal.last(wanted, lines)
         for name, text in followed:
             yield LogLine(name, text)
+
+    def log_mark(self) -> str:
+        return journal.mark(self.home.log(NGINX))
+
+    def log_since(self, mark: str) -> tuple[str, ...] | None:
+        return journal.since(self.home.log(NGINX), mark)
 
     def _names(self) -> tuple[str, ...]:
         """`nginx` and every member that has written something or will."""

@@ -173,7 +173,8 @@ class App(Model):
         None,
         ge=1,
         le=86400,
-        description="How long requests may take to finish at a stop. Default: timeout + 5s.",
+        description="How long requests, and streams and WebSockets of a release that is replaced, may go on at a stop. "
+        "Default: timeout + 5s.",
     )
     body_size: Size = Field(10 << 20, description="The largest request body, in every layer.")
 
@@ -202,7 +203,8 @@ class Location(Model):
     cache_control: CacheControl | None = Field(
         None,
         description="How browsers may cache the files: `immutable` (a year), `hashed` (a year where the name has a "
-        "hash, no-cache elsewhere), `no-cache`, `no-store`, or a duration. Default: no-cache.",
+        "hash, no-cache elsewhere), `no-cache`, `no-store`, or a duration. What is cached for a year is "
+        "answered for one release longer. Default: no-cache.",
     )
     timeout: Duration | None = Field(None, ge=1, le=86400, description="Like the app's, for this path only.")
     body_size: Size | None = Field(None, description="Like the app's, for this path only.")

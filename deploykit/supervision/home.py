@@ -74,6 +74,10 @@ class Home:
         """The link to the release that serves."""
         return self.releases(app) / "current"
 
+    def previous(self, app: str) -> Path:
+        """The link to the release that served before: its hashed files are still answered."""
+        return self.releases(app) / "previous"
+
     def slot(self, app: str, slot: int) -> Path:
         """The link that nginx connects to."""
         return self.sockets / app / f"{slot}.sock"

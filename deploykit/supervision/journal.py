@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from deploykit.supervision.home import Home
+from deploykit.supervision.programs import LOG_BACKUPS
 
 PAUSE_SECONDS = 0.25
 BLOCK_BYTES = 65536
@@ -97,6 +98,32 @@ def lines_since(path: Path, offset: int, count: int) -> tuple[str, ...]:
             return tuple(_text(file.read()))[-count:]
     except OSError:
         return ()
+
+
+def mark(path: Path) -> str:
+    """Where the file ends now; empty where it is not there."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return ""
+    return f"{seen.st_ino} {seen.st_size}"
+
+
+def since(path: Path, mark: str) -> tuple[str, ...] | None:
+    """The lines after that mark, also where the file was rotated meanwhile; None where not all are there any more."""
+    inode, _, offset = mark.partition(" ")
+    data = b""
+    for candidate in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, LOG_BACKUPS + 1))):
+        try:
+            with candidate.open("rb") as file:
+                is_it = str(os.fstat(file.fileno()).st_ino) == inode
+                file.seek(int(offset) if is_it else 0)
+                data = file.read() + data
+        except (OSError, ValueError):
+            return None
+        if is_it:
+            return tuple(_text(data))
+    return None
 
 
 class Follower:

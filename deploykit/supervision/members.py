@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
-from deploykit import disk, machine, wire
+from deploykit import disk, draining, machine, wire
 from deploykit.causes import likely_cause
 from deploykit.errors import DeployFailed, EnvironmentLacks, Failure
 from deploykit.plan import AppPlan, Probe, Slot
@@ -15,7 +16,7 @@ from deploykit.supervision import journal, records
 from deploykit.supervision.environments import environment_python
 from deploykit.supervision.home import Home, member_name, program_name
 from deploykit.supervision.programs import Program
-from deploykit.supervision.supervisord import Running, Supervisord
+from deploykit.supervision.supervisord import Running, Supervisord, process_family
 
 UP = "../../../.."
 """From a release's code to the home of the stack."""
@@ -79,6 +80,12 @@ class Members:
             return "it did not run"
         return f"ended after {time.monotonic() - began:.1f} s"
 
+    def open_connections(self, app: str, slot: int, release: str) -> Callable[[], int]:
+        """Counts the connections that the processes of that instance have open now; 0 where it listens on TCP."""
+        known = self.supervisord.one(program_name(app, slot, release)) if self.supervisord.pid() is not None else None
+        pids = [process.pid for process in process_family(known.pid)] if known is not None and known.pid else []
+        return lambda: draining.connected_here(pids, f"/{app}/{release}-{slot}.sock")
+
     def restart(self, app: str, slot: int, release: str) -> None:
         """It was stopped gracefully, and the same program runs again and is healthy.
 
@@ -114,7 +121,7 @@ class Members:
             directory=f"releases/{app.name}/{release}/code",
             log=f"logs/{member_name(app.name, slot.number)}.log",
             stop_signal=app.stop_signal,
-            stop_seconds=max(1, math.ceil(app.stop_grace_seconds)),
+            stop_seconds=max(1, math.ceil(app.stop_grace_seconds)) + draining.END_SECONDS,
             environment={"DEPLOYKIT_SOCKET": address, "DEPLOYKIT_SECRETS": "../secrets"},
         )
 

@@ -40,6 +40,7 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
     complete: dict[str, tuple[Release, ...]] = {}
     incomplete: list[tuple[str, str]] = []
     live: dict[str, str] = {}
+    previous: dict[str, str] = {}
     apps = dict.fromkeys(records.apps_with_releases(home))
     for app in apps:
         found = list(records.releases_of(home, app))
@@ -49,6 +50,8 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
         incomplete += [(app, name) for name, record in found if record is None]
         if serving := records.live_release(home, app):
             live[app] = serving
+        if earlier := disk.read_link(home.previous(app)):
+            previous[app] = earlier
     apps.update(dict.fromkeys(member.app for member in members))
     lost = tuple(stray.name for stray in strays(home, pid))
     # While workers of a killed nginx hold the port, the one that supervisord started in its place can't listen.
@@ -58,6 +61,7 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
         complete=complete,
         incomplete=tuple(incomplete),
         live=live,
+        previous=previous,
         nginx=_nginx(home, supervisord, gateway, restarts.get(NAME, 0)),
         orphans=lost,
         leftovers=tuple(path.relative_to(home.root).as_posix() for path in leftovers(home)),

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Mapping
@@ -90,10 +91,13 @@ class Supervisord:
         self.home = home
         transport = _Transport(home.supervisor / "socket", timeout_seconds)
         self._rpc = xmlrpc.client.ServerProxy("http://supervisord/RPC2", transport=transport)
+        # Its one connection takes one call at a time; instances are stopped side by side.
+        self._one_call = threading.RLock()
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._rpc.supervisor, method)(*arguments)
+            with self._one_call:
+                return getattr(self._rpc.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
             raise Refused(method, fault) from fault
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
@@ -104,7 +108,8 @@ class Supervisord:
     def pid(self) -> int | None:
         """Its process id; None where none answers."""
         try:
-            return int(self._rpc.supervisor.getPID())  # type: ignore[arg-type]
+            with self._one_call:
+                return int(self._rpc.supervisor.getPID())  # type: ignore[arg-type]
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None
 

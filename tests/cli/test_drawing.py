@@ -104,7 +104,12 @@ def test_every_step_has_words_of_its_own() -> None:
 
 def test_plan_data_becomes_json_of_the_same_bytes_every_time() -> None:
     build = NginxBuild((1, 22, 1), frozenset({"http_ssl", "http_v2"}))
-    assert plain(build) == {"version": [1, 22, 1], "modules": ["http_ssl", "http_v2"], "command": "nginx"}
+    assert plain(build) == {
+        "version": [1, 22, 1],
+        "modules": ["http_ssl", "http_v2"],
+        "command": "nginx",
+        "loadable": [],
+    }
     assert plain(StartMember("its code changed", "web", 1, "ab")) == {
         "step": "StartMember",
         "cause": "its code changed",

@@ -116,6 +116,13 @@ http {
       add_header Cache-Control $dk_hashed;
       add_header X-Content-Type-Options nosniff always;
       location ~ /\\. { return 404; }
+      location ~ "[.-][0-9a-f]{8,}\\.[^/]+$" { error_page 404 = /previous/$uri; }
+    }
+    location /previous//static/ {
+      internal;
+      alias releases/web/previous/code/static/;
+      add_header Cache-Control $dk_hashed;
+      add_header X-Content-Type-Options nosniff always;
     }
   }
   map $uri $dk_hashed {

@@ -365,6 +365,41 @@ def test_a_folder_that_is_not_there_is_broken(stand: Stand) -> None:
     )
 
 
+OLD_LOGO = "logo.0123456789ab.svg"
+
+
+def with_a_release_before(stand: Stand) -> None:
+    """The release before had a logo with another hash in its name, and a style sheet of another name."""
+    old = stand.prefix / "releases/web/r0/code/static"
+    old.mkdir(parents=True)
+    (old / OLD_LOGO).write_text("<svg/>\n")
+    (old / "old.css").write_text("body {}\n")
+    (stand.prefix / "releases/web/previous").symlink_to("r0")
+
+
+def test_hashed_files_of_the_release_before_are_asked_for(stand: Stand) -> None:
+    with_a_release_before(stand)
+    verdict = only(stand, "static_from_nginx")
+    assert verdict.verdict == "kept"
+    assert "3 files, 1 of the release before" in verdict.measured
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("error_page 404 = /previous/$uri;", ""),
+        ("alias releases/web/previous/code/static/;", "alias releases/web/previous/code/;"),
+        ("internal;\n", "internal; default_type text/plain; types {}\n"),
+    ],
+)
+def test_hashed_files_of_the_release_before_that_are_gone_break_the_promise(stand: Stand, old: str, new: str) -> None:
+    with_a_release_before(stand)
+    stand.breaks(old, new)
+    verdict = only(stand, "static_from_nginx")
+    assert verdict.verdict == "broken"
+    assert OLD_LOGO in verdict.measured
+
+
 def test_a_folder_that_collectstatic_had_nothing_for_is_not_measured(stand: Stand) -> None:
     stand.release_commands = (("python", "manage.py", "collectstatic", "--noinput"),)
     (stand.prefix / FOLDER).rename(stand.prefix / "elsewhere")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from deploykit.plan import Check
+from deploykit.plan import Check, Route
 from deploykit.proof.scene import Scene, Seen, broken, counted, described, kept, not_run, refused, text
 from deploykit.wire import Answer
 
@@ -48,7 +48,10 @@ NEIGHBOURS_TRIED = 3
 
 
 def static_from_nginx(scene: Scene, check: Check) -> Seen:
-    """Real files of the folder come from nginx itself, with the promised caching and the type of their name."""
+    """Real files of the folder come from nginx itself, with the promised caching and the type of their name.
+
+    So does one with a hash in its name that only the release before had, where there is such a one.
+    """
     if not scene.prefix or "nginx" not in scene.hosts:
         return not_run(UNREADABLE)
     files = scene.found(text(check, "folder"), "-type", "f", "-size", f"-{MOST_FILE_KILOBYTES}k")
@@ -59,7 +62,8 @@ def static_from_nginx(scene: Scene, check: Check) -> Seen:
         return broken(
             f"there is no {text(check, 'folder').rpartition('/code/')[2]}, from the source or made by `release`"
         )
-    picked = _picked(files)
+    earlier = _picked_earlier(scene, text(check, "previous_folder"), files)
+    picked = _picked(files) + earlier
     if not picked:
         return not_run("the folder has no file to ask for")
     path, host = text(check, "path"), text(check, "host")
@@ -69,7 +73,8 @@ def static_from_nginx(scene: Scene, check: Check) -> Seen:
         if wrong:
             return broken(f"{path}{file}: {', '.join(wrong)}")
     told = dict.fromkeys(f"{answer.status}, {answer.header('cache-control')}" for answer in answers)
-    return kept(f"{'; '.join(told)} ({len(picked)} file{'s' if len(picked) > 1 else ''})")
+    before = ", 1 of the release before" if earlier else ""
+    return kept(f"{'; '.join(told)} ({len(picked)} file{'s' if len(picked) > 1 else ''}{before})")
 
 
 def file_from_nginx(scene: Scene, check: Check) -> Seen:
@@ -88,6 +93,13 @@ def _picked(files: list[str]) -> list[str]:
         [file for file in visible if not HASHED.search(file)],
     )
     return list(dict.fromkeys(kind[0] for kind in kinds if kind))
+
+
+def _picked_earlier(scene: Scene, folder: str, current: list[str]) -> list[str]:
+    """A file with a hash in its name that the release before had and this one has not: old pages still ask for it."""
+    before = scene.found(folder, "-type", "f", "-size", f"-{MOST_FILE_KILOBYTES}k") if folder else None
+    gone = [file for file in before or [] if file not in current and HASHED.search(file)]
+    return [file for file in gone if not any(part.startswith(".") for part in file.split("/"))][:1]
 
 
 def _wrong(check: Check, file: str, answer: Answer) -> list[str]:
@@ -181,7 +193,15 @@ def _beside(scene: Scene, bare: str, folder: str) -> Iterator[str]:
     outside = [file for file in neighbours or [] if not file.startswith(own + "/")]
     for file in outside[:NEIGHBOURS_TRIED]:
         yield f"{bare}../{_quoted(file)}"
-        yield f"{bare}/..%2f{_quoted(file)}"
+        # As a path that nginx has tidied up, it may be one that another location of files answers, rightly.
+        tidied = posixpath.normpath(f"{unquote(bare)}/../{file}")
+        if not any(route.folder and tidied.startswith(unquote(route.path)) for route in _routes(scene)):
+            yield f"{bare}/..%2f{_quoted(file)}"
+
+
+def _routes(scene: Scene) -> Iterator[Route]:
+    for site in scene.plan.sites:
+        yield from site.routes
 
 
 def _real(scene: Scene, path: str, folder: str) -> Iterator[str]:

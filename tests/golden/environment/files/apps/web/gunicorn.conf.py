@@ -15,7 +15,7 @@ worker_class = 'gthread'
 # How long a worker may hang before it is replaced; the spec's `timeout`.
 timeout = 30
 # How long requests may go on after TERM; ends before the supervisor's own patience.
-graceful_timeout = 34
+graceful_timeout = 35
 # Longer than nginx keeps an idle connection to it (60s), so that nginx never sends a request
 # into a connection that is just being closed. Default: 2.
 keepalive = 75
