@@ -33,9 +33,9 @@ test: .venv/for-test images tools ## all tests, with the real tools
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 long: .venv/for-test images tools ## the load tests for longer than in `make test`
-	@DEPLOYKIT_LONG=1 $(BIN)/python -m pytest -m slow $(ARGS)
+	@DEPLOYKIT_LONG=1 $(BIN)/python -m pytest -m slow tests tests/long_reloads.py $(ARGS)
 
-bench: .venv/for-test ## measure render and the requests per second
+bench: .venv/for-test images ## measure render, requests per second, and what releases under load lose
 	@$(BIN)/python bench/run.py
 
 images: .venv/for-test ## the base images of the docker target, from Debian's packages

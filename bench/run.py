@@ -1,4 +1,4 @@
-"""Measures deploykit on this machine and writes bench/RESULTS.md: `python bench/run.py`.
+"""Measures deploykit on this machine and writes bench/RESULTS.md: `python bench/run.py`, one part: `... reliability`.
 
 What is compared is measured in one run and in turns, so that a slow minute of the machine hits all of it.
 """
@@ -21,6 +21,8 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from reliability import reliability, replaced
+
 TOP = Path(__file__).parent.parent
 DEPLOYKIT = (sys.executable, "-m", "deploykit")
 APPS = (1, 100, 1000)
@@ -35,10 +37,16 @@ LOAD_TOOL = "wrk" if shutil.which("wrk") else "bench/client.py"
 def main() -> None:
     """Measures, prints and writes."""
     os.environ["PYTHONPATH"] = str(TOP)
+    results = TOP / "bench" / "RESULTS.md"
+    if sys.argv[1:] == ["reliability"]:
+        section = "\n".join(reliability()) + "\n"
+        results.write_text(replaced(results.read_text(), section))
+        print(section)
+        return
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        parts = [heading(), *start_times(), *render_times(Path(folder)), *throughput(Path(folder))]
+        parts = [heading(), *start_times(), *render_times(Path(folder)), *throughput(Path(folder)), *reliability()]
     text = "\n".join(parts) + "\n"
-    (TOP / "bench" / "RESULTS.md").write_text(text)
+    results.write_text(text)
     print(text)
 
 

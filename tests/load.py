@@ -9,23 +9,36 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import math
 import random
 import threading
 import time
 import urllib.parse
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NamedTuple
 
 GET, POST = 0.7, 0.2
 """Shares of the requests. The rest is slow, while no more than a third of the clients wait for a slow one already."""
 PAUSE_SECONDS = 0.03
 """Between two requests of a client: kept connections are idle for a while, and the rest of the machine has a CPU."""
-MOST_REQUESTS, MOST_SECONDS = 40_000, 120.0
+MOST_REQUESTS, MOST_SECONDS = 40_000, 240.0
 TIMEOUT_SECONDS = 5.0
 TRICKLE_BYTES, TRICKLE_SECONDS = 1 << 20, 5.0
+
+
+class Answer(NamedTuple):
+    """One good answer."""
+
+    sent: float
+    """`time.monotonic()` when its request was sent."""
+    seconds: float
+    kind: str
+    note: str
+    """Of the release that gave it."""
 
 
 @dataclass
@@ -38,12 +51,17 @@ class Result:
     failures: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     slowest_seconds: dict[str, float] = field(default_factory=dict)
-    answers: list[tuple[float, str]] = field(default_factory=list)
-    """(`time.monotonic()` when the request was sent, release note of the answer)."""
+    answers: list[Answer] = field(default_factory=list)
+    posted: list[str] = field(default_factory=list)
+    """What each POST that was answered began with; no other POST ever did."""
 
     def releases(self, since: float = 0.0) -> Counter[str]:
         """Release note to how many of the requests sent after `since` it answered."""
-        return Counter(note for sent, note in self.answers if sent > since)
+        return Counter(answer.note for answer in list(self.answers) if answer.sent > since)
+
+    def seconds(self, since: float = 0.0, before: float = math.inf) -> list[float]:
+        """How long each GET took whose answer came in that time; the slow ones are slow by themselves."""
+        return [a.seconds for a in list(self.answers) if a.kind == "get" and since < a.sent + a.seconds < before]
 
     def __str__(self) -> str:
         slowest = ", ".join(f"{kind} {seconds:.2f} s" for kind, seconds in sorted(self.slowest_seconds.items()))
@@ -52,6 +70,12 @@ class Result:
         )
         lines = [head, f"slowest: {slowest}", f"answered by: {dict(self.releases())}"]
         return "\n".join(lines + [f"  {count} x {what}" for what, count in Counter(self.failures).most_common(20)])
+
+
+def p99(seconds: Iterable[float]) -> float:
+    """What 99 of 100 took at most; 0 of none."""
+    ordered = sorted(seconds)
+    return ordered[math.ceil(len(ordered) * 0.99) - 1] if ordered else 0.0
 
 
 class _StaleClose(Exception):
@@ -133,14 +157,14 @@ class _Clients:
     """All clients of one run and the result that they share."""
 
     def __init__(
-        self, url: str, *, app: str, clients: int, slow_seconds: float, stop: asyncio.Event, result: Result
+        self, url: str, *, app: str, clients: int, seconds: dict[str, float], stop: asyncio.Event, result: Result
     ) -> None:
         parts = urllib.parse.urlsplit(url)
         name = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
         if parts.scheme != "http" or not ipaddress.IPv4Address(name).is_loopback:
             raise ValueError(f"load goes to http on loopback only, not to {url}")
         self._address, self._host = (name, parts.port or 80), parts.netloc
-        self._app, self._slow_seconds = app, slow_seconds
+        self._app, self._seconds = app, seconds
         self._stop, self.result = stop, result
         self._slow, self._most_slow = 0, max(1, clients // 3)
 
@@ -156,11 +180,11 @@ class _Clients:
             await asyncio.sleep(PAUSE_SECONDS)
         connection.close()
 
-    async def trickle(self) -> None:
-        """Uploads a megabyte over five seconds, again and again."""
+    async def again(self, kind: str) -> None:
+        """One more client, that uploads a megabyte over five seconds, or polls for long, again and again."""
         connection = _Connection(*self._address, source="")
         while not self._stop.is_set() and self.result.requests < MOST_REQUESTS:
-            await self._one(connection, "trickle", False)
+            await self._one(connection, kind, False)
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _kind(self, share: float) -> str:
@@ -170,8 +194,8 @@ class _Clients:
 
     def _request(self, kind: str, unique: str, keep_alive: bool) -> _Request:
         method, target, body = "GET", f"/whoami?id={unique}", b""
-        if kind == "slow":
-            target = f"/slow?seconds={self._slow_seconds:g}&id={unique}"
+        if kind in self._seconds:
+            target = f"/slow?seconds={self._seconds[kind]:g}&id={unique}"
         elif kind != "get":
             method, target = "POST", "/echo"
             body = unique.encode() * (20 if kind == "post" else TRICKLE_BYTES // len(unique))
@@ -187,7 +211,7 @@ class _Clients:
         self.result.kinds[kind] += 1
         sent = time.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS + request.over_seconds):
+            async with asyncio.timeout(TIMEOUT_SECONDS + request.over_seconds + self._seconds.get(kind, 0.0)):
                 reply = await connection.exchange(request)
             wrong = self._wrong(kind, request.body, unique, reply)
         except _StaleClose:
@@ -205,7 +229,9 @@ class _Clients:
             self.result.failures.append(f"{kind}: {wrong}")
             connection.close()
         else:
-            self.result.answers.append((sent, reply.headers["x-release-note"]))
+            self.result.answers.append(Answer(sent, seconds, kind, reply.headers["x-release-note"]))
+            if request.body:
+                self.result.posted.append(unique)
 
     def _wrong(self, kind: str, body: bytes, unique: str, reply: _Reply) -> str:
         """What is not right about an answer; empty where all is."""
@@ -215,7 +241,7 @@ class _Clients:
             return "no release note"
         if body and reply.body != body:
             return "not the body that was sent"
-        if kind == "slow" and not reply.body.startswith(b"slept"):
+        if kind in self._seconds and not reply.body.startswith(b"slept"):
             return "not the answer of /slow"
         if kind == "get":
             seen = json.loads(reply.body)
@@ -235,6 +261,7 @@ async def run(
     clients: int = 12,
     trickle: bool = True,
     slow_seconds: float = 2.0,
+    poll_seconds: float = 0.0,
     result: Result | None = None,
 ) -> Result:
     """What `clients` saw until the event or the time came, whichever is first; requests under way are finished.
@@ -245,9 +272,13 @@ async def run(
     if clients > 64 or seconds > MOST_SECONDS:
         raise ValueError(f"at most 64 clients for {MOST_SECONDS:g} s")
     stop = until or asyncio.Event()
-    group = _Clients(url, app=app, clients=clients, slow_seconds=slow_seconds, stop=stop, result=result or Result())
+    waits = {"slow": slow_seconds, "poll": poll_seconds}
+    group = _Clients(url, app=app, clients=clients, seconds=waits, stop=stop, result=result or Result())
     asyncio.get_running_loop().call_later(seconds, stop.set)
-    tasks = [group.client(number) for number in range(clients)] + ([group.trickle()] if trickle else [])
+    tasks = [group.client(number) for number in range(clients)]
+    # Open across whatever happens: an upload and, where it is asked for, a long poll.
+    tasks += [group.again("trickle")] if trickle else []
+    tasks += [group.again("poll")] if poll_seconds else []
     await asyncio.gather(*tasks)
     return group.result
 

@@ -21,6 +21,7 @@ ANSWERS_BEFORE, ANSWERS_AFTER = 500, 1000
         pytest.param((kind, target), id=f"{kind}-{target}", marks=[pytest.mark.docker] if target == "docker" else [])
         for target in ("process", "docker")
         for kind in APPS
+        if (kind, target) != ("flask", "process")  # more of that in test_load_process.py
     ]
 )
 def example(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Example]:

@@ -1,4 +1,4 @@
-"""A release that is still there serves again: without a build, without a network, without a lost request."""
+"""A release that is still there serves again: without a build, without a network. Under load: `test_load_*.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from load import Load
 from stacks import Example, brought_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
@@ -76,15 +75,11 @@ def test_the_live_one_is_nothing_to_go_back_to(stack: Example) -> None:
     assert "live" in stack.run("rollback", live, expect=2).stderr
 
 
-def test_there_and_back_under_load_loses_no_request(stack: Example) -> None:
+def test_there_and_back_leaves_the_same_number_of_instances(stack: Example) -> None:
     third, second, first = releases(stack)
-    load = Load(stack.url, app=stack.app)
-    with load:
-        for wanted, told in ((first, "first"), (third, "third"), (second[:6], "second")):
-            stack.run("rollback", wanted)
-            assert note(stack) == told
-    assert (load.result.failures, load.result.stale_close) == ([], 0), load.result
-    assert len(load.result.answers) > 500
+    for wanted, told in ((first, "first"), (third, "third"), (second[:6], "second")):
+        stack.run("rollback", wanted)
+        assert note(stack) == told
     assert releases(stack)[second]["live"] is True
     assert len([m for m in stack.json("status")["members"] if m["state"] == "running"]) == 2
 
