@@ -1,18 +1,19 @@
-"""Releases and rollbacks in turns under load, on the process target with Gunicorn: no request is lost."""
+"""Releases and rollbacks in turns under load on the process target, with Gunicorn and uWSGI: none is lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from stacks import brought_up
+from stacks import APPS, brought_up
 from switches import lose_nothing
 
 pytestmark = pytest.mark.slow
 
 
-def test_releases_and_rollbacks_lose_nothing(tmp_path: Path) -> None:
-    with brought_up("flask", "process", tmp_path / "flask") as example:
+@pytest.mark.parametrize("kind", APPS)
+def test_releases_and_rollbacks_lose_nothing(kind: str, tmp_path: Path) -> None:
+    with brought_up(kind, "process", tmp_path / kind) as example:
         try:
             lose_nothing(example)
         except BaseException:
