@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from deploykit.plan import Probe
+from deploykit.wire import Answer
+
 _Say = Callable[[re.Match[str]], str]
 
 # The first that is found counts, so what is particular comes before what is general.
@@ -71,6 +74,68 @@ def likely_cause(lines: Iterable[str]) -> str:
         if found:
             return say(found)
     return ""
+
+
+LISTENS = re.compile(r"Listening at: (\S+)|uwsgi socket \d+ bound to (?:TCP|UNIX) address (\S+)")
+"""What Gunicorn and uWSGI write once they listen."""
+SERVES_ITSELF = re.compile(r"(?:Running on|Starting development server at) (http\S+)")
+"""What Flask's and Django's own servers write."""
+WORKER_ENDS = re.compile(r"Worker \(pid:\d+\) (?:exited|was sent)|DAMN ! worker \d+")
+"""What Gunicorn and uWSGI write of a worker that ended by itself."""
+EXCEPTION = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt|Warning)\b(?:: .+)?)$", re.MULTILINE)
+WAITS = (
+    "its import or this page waits for something that does not come (a database, another service, a lock), or it "
+    "needs longer than it was given: see `healthcheck.start_period`"
+)
+
+
+def unhealthy_cause(lines: Iterable[str], probe: Probe, answer: Answer | None, ended: str) -> str:
+    """Why an instance most likely never got healthy, by how it was seen, where its log has nothing particular."""
+    text = "\n".join(lines)
+    raised = EXCEPTION.findall(text)
+    if ended:
+        why = f": {raised[-1]}" if raised else "; what it wrote last says why, if anything does"
+        return f"the app or its server ends by itself while it starts{why}"
+    if answer is None or answer.status:
+        return _cause_of_status(probe, answer.status if answer else 0, raised)
+    if found := SERVES_ITSELF.search(text):
+        return (
+            f"the module starts a server of its own at {found[1]} when it is imported, and never returns: put that "
+            'below `if __name__ == "__main__":`'
+        )
+    if answer.error in ("refused", "no such socket"):
+        if found := LISTENS.search(text):
+            elsewhere = found[1] or found[2]
+            return (
+                f"its server listens at {elsewhere}, and not where nginx looks for it: something in its environment "
+                "(GUNICORN_CMD_ARGS, UWSGI_...) or its code says otherwise"
+            )
+        return f"its server does not listen yet: {WAITS}"
+    if WORKER_ENDS.search(text):
+        why = f": {raised[-1]}" if raised else f", perhaps at GET {probe.path}"
+        return f"its workers end and are started again{why}"
+    if answer.error.startswith("timed out"):
+        return f"it takes the connection and never answers: {WAITS}"
+    if raised:
+        return f"the code of GET {probe.path} fails: {raised[-1]}"
+    return f"it breaks off at GET {probe.path}: a worker that dies there, or another protocol than nginx speaks to it"
+
+
+def _cause_of_status(probe: Probe, status: int, raised: list[str]) -> str:
+    low, high = probe.statuses
+    if not status or low <= status <= high:
+        return f"the page is there without `{probe.contains}`: see `healthcheck.contains`" if status else ""
+    if status == 503:
+        return "it says itself that it is not ready; where it only needs longer, raise `healthcheck.start_period`"
+    if status >= 500:
+        return f"the code of GET {probe.path} fails" + (f": {raised[-1]}" if raised else "; its log says where")
+    if status == 404:
+        return f"the app has no page {probe.path}: see `healthcheck`"
+    if status in (401, 403):
+        return f"{probe.path} wants a login: `healthcheck` needs a page that is open"
+    if status == 400:
+        return f"the app does not know the name `{probe.host}` (ALLOWED_HOSTS in Django): see `healthcheck.host`"
+    return f"GET {probe.path} answers otherwise than `healthcheck` expects"
 
 
 def pip_cause(lines: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from deploykit.plan import (
 from deploykit.promises import promises
 from deploykit.routing import plan_sites
 from deploykit.sizing import workers_and_threads
-from deploykit.spec.model import App, Instance, Secret, Spec
+from deploykit.spec.model import MONITOR_SECONDS, App, Instance, Secret, Spec
 from deploykit.spec.short import SHELL_SYNTAX
 
 Listings = Mapping[str, tuple[str, ...]]
@@ -166,6 +166,7 @@ def _app(
         volumes={volume: path.strip("/") for volume, path in app.volumes.items()},
         static_folders=static,
         probe=_probe(app, host),
+        monitor_seconds=app.healthcheck.monitor if app.healthcheck else MONITOR_SECONDS,
         spec_path=("apps", name),
     )
 

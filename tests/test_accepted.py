@@ -85,7 +85,7 @@ def start_uwsgi(code: Path, protocol: str) -> None:
     command = [sys.executable, "../config/launch.py", "serve"]
     server = subprocess.Popen(command, cwd=code, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while server.poll() is None and time.monotonic() < deadline:
             # An answer, not just a socket: before its workers are there a signal finds nobody to end.
             if wire.send(Request(f"unix:{code.parent / 's.sock'}", protocol=protocol)).status:
@@ -96,7 +96,7 @@ def start_uwsgi(code: Path, protocol: str) -> None:
     finally:
         server.terminate()
         try:
-            server.wait(20)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             server.kill()
             raise

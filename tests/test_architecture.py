@@ -25,7 +25,7 @@ ORDER = (
     ("targets",),
     ("sizing", "routing", "promises", "planner"),
     ("render", "reconcile"),
-    ("machine", "causes", "draining", "engine", "supervision", "wheels", "runtimes"),
+    ("machine", "causes", "health", "draining", "engine", "supervision", "wheels", "runtimes"),
     ("proof",),
     ("findings", "sarif", "pipelines", "ejection"),
     ("init", "converge"),

@@ -240,6 +240,8 @@ def files_of(folder: Path, data: dict[str, Any]) -> dict[str, str]:
 def test_a_payload_is_refused_or_stays_data(at: tuple[Any, ...], kind: str, folder: Path) -> None:
     harmless = {path.replace("shop", "NAME"): skeleton(path, text) for path, text in files_of(folder, BASE).items()}
     for payload in PAYLOADS:
+        if payload.startswith("~ ") and kind == "key" and "locations" in at:
+            continue  # Means what it says there: what a regular expression finds.
         try:
             files = files_of(folder, changed(at, kind, payload))
         except SpecError:

@@ -59,6 +59,7 @@ def app(name: str = "web", slots: int = 2) -> AppPlan:
         volumes={},
         static_folders=(),
         probe=PROBE,
+        monitor_seconds=2.0,
         spec_path=("apps", name),
     )
 

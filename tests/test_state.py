@@ -110,7 +110,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
 @contextlib.contextmanager
 def instead(path: Path, put: Callable[[Path], object]) -> Iterator[None]:
     """Something else is in the place of that file meanwhile."""
-    with tempfile.TemporaryDirectory(dir=path.parents[2]) as folder:
+    # Beside the project: in it, what is kept there would be a change of its code.
+    project = next(parent for parent in path.parents if parent.name == ".deploykit").parent
+    with tempfile.TemporaryDirectory(dir=project.parent) as folder:
         yield from _instead(path, Path(folder) / "kept", put)
 
 
@@ -207,7 +209,7 @@ def test_with_a_damaged_record_what_runs_is_found_by_what_is_there(tiny: Tiny, w
     alive = tiny.alive()
     with instead(tiny.home / "state.json", PLACES[what]):
         said = tiny.run("up")
-        assert "nothing changed" in said
+        assert "nothing changed" in said, said
         assert ("state.json can't be read" in said) == (what != "gone")
         assert Record.read(tiny.home) is not None, "it is written anew"
     assert tiny.alive() == alive
@@ -341,7 +343,7 @@ def test_a_damaged_record_of_nginx_is_rebuilt_and_nginx_goes_on(tiny: Tiny, file
     with instead(path, PLACES[what]):
         said = tiny.run("up")
         if file == "running.json":
-            assert "nothing changed" in said
+            assert "nothing changed" in said, said
         else:
             assert json.loads(path.read_bytes()) == json.loads(before)
     gone = set(alive.items()) - set(tiny.alive().items())

@@ -50,30 +50,15 @@ def serving(stack: Example) -> set[str]:
     return {member["release"] for member in stack.json("status")["members"] if member["state"] == "running"}
 
 
-WAYS = {
-    "exits at once": ("app = Flask(", "raise SystemExit(3)\napp = Flask(", "exit"),
-    "can't be imported": ("app = Flask(", "import no_such_module\napp = Flask(", "no_such_module"),
-    "answers 500": ('@app.get("/healthz")', '@app.get("/healthz-gone")', "404"),
-}
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_release_that_never_gets_healthy_leaves_the_old_one_serving_and_says_why(stack: Example, way: str) -> None:
-    old, new, said = WAYS[way]
-    before = serving(stack)
-    alive = stack.alive()
-    with edited(stack, "app.py", old, new), edited(stack, "deploykit.yaml", "healthcheck: /healthz", QUICK):
+def test_a_broken_import_is_told_by_its_module(stack: Example) -> None:
+    before, alive = serving(stack), stack.alive()
+    with edited(stack, "app.py", "app = Flask(", "import no_such_module\napp = Flask("):
         ended = stack.run("up", expect=3)
-    assert said in ended.stderr
-    assert "what served before serves" in ended.stderr
+    assert "likely cause: the module `no_such_module` is not in the code" in ended.stderr
     assert "Traceback (most recent call last):\n  File" not in ended.stderr.split("last lines")[0]
     assert serving(stack) == before
     assert stack.alive() == alive
-    assert stack.browser.get("/whoami").status == 200
     assert stack.up()["changed"] is False
-
-
-QUICK = "healthcheck: {path: /healthz, start_period: 4s}"
 
 
 def test_a_broken_check_of_an_unchanged_stack_is_told_and_changes_nothing(stack: Example) -> None:

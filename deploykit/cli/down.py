@@ -11,7 +11,6 @@ from deploykit.cli.agreement import Agreement
 from deploykit.cli.options import Options, StackName, Wait
 from deploykit.cli.tables import Cell, Row
 from deploykit.errors import EnvironmentLacks, Problem, SpecError
-from deploykit.spec.environments import LOCAL
 
 if TYPE_CHECKING:
     from deploykit.converge import Recorded
@@ -30,6 +29,7 @@ def down(
     With `-e` it shows what that is first and asks.
     """
     from deploykit import converge
+    from deploykit.spec.environments import LOCAL
 
     console = options.console
     if volumes and not yes and options.environment == LOCAL:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deploykit.cli import reach
+from deploykit.cli.complaints import addresses, member_meant
 from deploykit.cli.console import paint, printable
 from deploykit.cli.options import Options, StackName
 
@@ -35,8 +36,11 @@ def logs(
         console.if_interrupted = ""
     width = max((len(each) for each in wanted or [*members, "nginx"]), default=0)
     styles: dict[str, str] = {}
+    names_of = addresses(observed)
     for line in runtime.logs(tuple(wanted), lines=lines, follow=follow):
         style = styles.setdefault(line.name, NAME_STYLES[len(styles) % len(NAME_STYLES)])
         text = printable(line.text, colours=console.colours)
+        meant = member_meant(line.text, names_of) if line.name == "nginx" else ""
+        text += paint(f"  <- {meant}", "yellow") if meant else ""
         console.answer(f"{paint(f'{line.name:<{width}} |', style)} {text}")
     return 0

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from deploykit.cli import reach
+from deploykit.cli.complaints import Complaint, complaints
 from deploykit.cli.console import printable
 from deploykit.cli.options import Json, Options, StackName
 from deploykit.cli.tables import Cell, Row, table
@@ -14,12 +15,14 @@ from deploykit.cli.words import bytes_text, plain, seconds_text
 
 if TYPE_CHECKING:
     from deploykit.plan import Member, Observed
-    from deploykit.runtimes import LogLine, Runtime
+    from deploykit.runtimes import LogLine
 
 ERROR_LINE = re.compile(r"\[(?:error|crit|alert|emerg)\]|\b(?:ERROR|CRITICAL|FATAL)\b|^\w*(?:Error|Exception)\b")
 CLIENTS_FAULT = re.compile(r"failed \((?:2|20|36): [^)]*\), client: |client intended to send too large body")
 """What nginx calls an error and is a client's: a 404 of a static file, a 413."""
 LINES_READ = 300
+NGINX_LINES_READ = 5000
+"""Most of them tell of requests."""
 ERRORS_SHOWN = 5
 STATES = {"running": "green", "starting": "yellow", "stopped": "yellow", "failed": "red", "absent": "dim"}
 
@@ -29,7 +32,9 @@ def status(options: Options, name: StackName = None, json: Json = False) -> int:
     console = options.console
     stack, runtime = reach.running(options, name)
     observed = runtime.observe()
-    errors = _newest_errors(runtime)
+    lines = list(runtime.logs((), lines=LINES_READ, follow=False))
+    errors = [line for line in lines if _is_error(line)][-ERRORS_SHOWN:]
+    said = complaints(runtime.logs(("nginx",), lines=NGINX_LINES_READ, follow=False), observed)
     if json:
         console.answer_json(
             {
@@ -40,6 +45,7 @@ def status(options: Options, name: StackName = None, json: Json = False) -> int:
                 "live": plain(observed.live),
                 "orphans": list(observed.orphans),
                 "errors": plain(errors),
+                "complaints": plain(list(said.values())),
             }
         )
         return 0
@@ -47,6 +53,9 @@ def status(options: Options, name: StackName = None, json: Json = False) -> int:
     now = time.time()
     rows = [_member(member, observed, now) for member in observed.members] + [_nginx(observed, now)]
     console.answer(table(rows, header=header, width=console.width))
+    for member in observed.members:
+        if member.seen:
+            console.answer(f" {_unwell(member, said.get(f'{member.app}-{member.slot}'))}", "yellow")
     for orphan in observed.orphans:
         console.answer(f" left behind: {orphan}; the next `deploykit up` or `down` ends it", "yellow")
     if errors:
@@ -96,8 +105,19 @@ def _age(since: float | None, now: float) -> str:
     return "-" if since is None else seconds_text(max(0.0, now - since))
 
 
-def _newest_errors(runtime: Runtime) -> list[LogLine]:
-    lines = runtime.logs((), lines=LINES_READ, follow=False)
-    return [line for line in lines if ERROR_LINE.search(line.text) and not CLIENTS_FAULT.search(line.text)][
-        -ERRORS_SHOWN:
-    ]
+def _unwell(member: Member, complaint: Complaint | None) -> str:
+    text = f"{member.app}-{member.slot} {member.seen}"
+    if member.unwell_since is not None:
+        text += f", since {_clock(member.unwell_since)}"
+    if complaint is not None:
+        times = "once" if complaint.times == 1 else f"{complaint.times} times"
+        text += f"; nginx complained {times} since {_clock(complaint.first)}: {complaint.what}"
+    return printable(text, colours=False)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S" if time.time() - at < 86400 else "%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _is_error(line: LogLine) -> bool:
+    return bool(ERROR_LINE.search(line.text)) and not CLIENTS_FAULT.search(line.text)

@@ -62,3 +62,12 @@ class RefusedByChecks(DeployFailed):
     def __init__(self, failure: Failure, report: Report) -> None:
         super().__init__(failure)
         self.report = report
+
+
+def broken_promises(report: Report) -> Failure:
+    """What is told of a report in which not everything held."""
+    first = report.broken[0]
+    return Failure(
+        f"{len(report.broken)} of {len(report.verdicts)} promises are broken, the first: {first.check.promise}",
+        tried=tuple(f"{v.check.promise}: {v.measured}" for v in report.broken),
+    )

@@ -12,20 +12,16 @@ from dataclasses import replace
 
 from deploykit import disk, exclusion, releases, render, secrets
 from deploykit.converge import kept
+from deploykit.converge.deployment import Deployment, measured
 from deploykit.converge.locking import Lock
-from deploykit.converge.outcome import BrokenAtFirst, Outcome, Progress, RefusedByChecks
+from deploykit.converge.outcome import Outcome, Progress
 from deploykit.converge.planning import plan_spec
 from deploykit.converge.promotion import builds_of, dockerfile, promoted_build, refuse_push_to_nowhere
 from deploykit.converge.record import FILE, recall, refuse_copied
-from deploykit.converge.retiring import retire
 from deploykit.converge.rollback import chosen, going_back, known
 from deploykit.converge.watching import Watch
 from deploykit.errors import (
-    DeployFailed,
-    DeploykitError,
     EnvironmentLacks,
-    Failure,
-    FailureError,
     SpecError,
 )
 from deploykit.plan import (
@@ -45,7 +41,7 @@ from deploykit.plan import (
     TargetName,
 )
 from deploykit.provenance import provenance
-from deploykit.reconcile import Changes, reconcile, undo
+from deploykit.reconcile import Changes, reconcile
 from deploykit.runtimes import REGISTRY, Runtime, Stack
 from deploykit.secret_commands import Commands
 from deploykit.spec.environments import LOCAL
@@ -219,11 +215,7 @@ class Session:
                 agree(changes.steps)
             desired = self._signed(desired, observed)
             kept.remember(self.stack, self.target, self.source.path.name)
-            self._deploy(changes, desired, observed, progress)
-            report = self._prove(desired, progress, self._allowed(allow))
-            if report.broken:
-                self._refuse(changes, desired, observed, report, progress)
-            retire(changes.retire, lambda step: self.redact(self.runtime.apply(step, desired)), progress)
+            report = self._settle(changes, desired, observed, progress, self._allowed(allow))
         urls = tuple(site.url for site in desired.plan.sites)
         versions = {"nginx": desired.plan.facts.nginx.version_text, "generation": desired.generation}
         seconds, seen = time.monotonic() - began, self._watch.seen()
@@ -247,11 +239,7 @@ class Session:
             changes, desired = going_back(self.as_it_runs(observed), observed, release)
             if agree is not None:
                 agree(changes.steps)
-            self._deploy(changes, desired, observed, progress)
-            report = self._prove(desired, progress, frozenset({"read"}))
-            if report.broken:
-                self._refuse(changes, desired, observed, report, progress)
-            retire(changes.retire, lambda step: self.redact(self.runtime.apply(step, desired)), progress)
+            report = self._settle(changes, desired, observed, progress, frozenset({"read"}))
         urls = tuple(site.url for site in desired.plan.sites)
         return Outcome(True, changes.steps, report, urls, time.monotonic() - began, traffic=self._watch.seen())
 
@@ -307,64 +295,15 @@ class Session:
                 signed[app.name] = replace(release, origin=provenance(app, self.stack.folder, why, build))
         return replace(desired, releases=signed)
 
-    def _deploy(self, changes: Changes, desired: Desired, observed: Observed, progress: Progress) -> None:
-        done: list[Step] = []
+    def _settle(
+        self, changes: Changes, desired: Desired, observed: Observed, progress: Progress, allow: frozenset[Effect]
+    ) -> Report:
         self._watch = Watch(serves=observed.nginx.state == "running")
-        try:
-            self._take(changes.deploy, desired, progress, done)
-        except FailureError as error:
-            running = self._restore(done, desired, observed, progress)
-            failure = replace(error.failure, now_running=running)
-            if isinstance(error, EnvironmentLacks):
-                raise EnvironmentLacks(failure) from error
-            raise DeployFailed(failure) from error
-
-    def _take(self, steps: tuple[Step, ...], desired: Desired, progress: Progress, done: list[Step]) -> None:
-        for step in steps:
-            done.append(step)
-            self._watch.before(step, self.runtime)
-            with progress.step(step) as result:
-                result(self.redact(self.runtime.apply(step, desired)))
-
-    def _restore(self, done: list[Step], desired: Desired, observed: Observed, progress: Progress) -> str:
-        problems = []
-        self.runtime.undo_leftovers(desired)
-        for step in undo(done, observed):
-            try:
-                with progress.step(step) as result:
-                    result(self.runtime.apply(step, desired))
-            except DeploykitError as error:
-                problems.append(str(error).splitlines()[0].removeprefix("error: "))
-        if seen := self._watch.seen():
-            progress.tell(f"meanwhile: {seen}")
-        if problems:
-            return "going back failed too: " + "; ".join(problems)
-        served = {app: release for app, release in observed.live.items() if release}
-        if served and observed.nginx.state == "running":
-            return "what served before serves: " + ", ".join(f"{app} {release}" for app, release in served.items())
-        return "nothing served before, and nothing serves now"
-
-    def _refuse(
-        self, changes: Changes, desired: Desired, observed: Observed, report: Report, progress: Progress
-    ) -> None:
-        first = report.broken[0]
-        failure = Failure(
-            f"{len(report.broken)} of {len(report.verdicts)} promises are broken, the first: {first.check.promise}",
-            tried=tuple(f"{v.check.promise}: {v.measured}" for v in report.broken),
-        )
-        if observed.anything and changes.deploy:
-            failure.now_running = self._restore(list(changes.deploy), desired, observed, progress)
-            raise RefusedByChecks(failure, report)
-        failure.now_running = (
-            f"the stack is up, to be looked at: deploykit status{self.stack.option}, deploykit logs{self.stack.option}"
-        )
-        raise BrokenAtFirst(failure, report)
+        option, watch = self.stack.option, self._watch
+        return Deployment(changes, desired, observed, self.runtime, self.redact, progress, option, watch).settle(allow)
 
     def _prove(self, desired: Desired, progress: Progress, allow: frozenset[Effect]) -> Report:
-        from deploykit.proof import prove
-
-        report = prove(desired, self.runtime, allow=allow, progress=progress.check)
-        return replace(report, verdicts=tuple(replace(v, measured=self.redact(v.measured)) for v in report.verdicts))
+        return measured(desired, self.runtime, self.redact, progress, allow)
 
     # --- what is kept beside the spec ---
 

@@ -6,13 +6,15 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit import wire
 from deploykit.engine import maker
+from deploykit.engine.ends import ends_of
 from deploykit.engine.labels import APP_USER, MAKER, NAME, PYTHON, ROLE
 from deploykit.errors import DeployFailed
+from deploykit.health import ended_text, more_telling, why_unhealthy
 from deploykit.plan import Probe
 from deploykit.runtimes import CommandResult
 from deploykit.wire import Answer, Request
@@ -195,50 +197,45 @@ def probe_request(probe: Probe, protocol: str, socket: str) -> Request:
     )
 
 
-def why_unhealthy(probe: Probe, answer: Answer) -> str:
-    """What of an answer is not what the probe asks for; empty where it is healthy."""
-    if answer.status == 0:
-        return answer.error
-    low, high = probe.statuses
-    if not low <= answer.status <= high:
-        return f"{answer.status}, not {low}" if low == high else f"{answer.status}, not {low} to {high}"
-    if probe.contains and probe.contains not in answer.body:
-        return f"{answer.status} without '{probe.contains}'"
-    return ""
-
-
-def wait_healthy(container: Container, request: Request, probe: Probe) -> str:
-    """Why it is not healthy after its start period; empty as soon as it is.
+def wait_healthy(container: Container, request: Request, probe: Probe) -> tuple[str, Answer | None] | None:
+    """None as soon as it is healthy; else how it ended, or nothing and its last answer after its start period.
 
     An instance that ended or was restarted meanwhile is not waited for.
     """
     container.reload()
     began = container.attrs["State"]["StartedAt"]
     deadline = time.monotonic() + probe.start_period_seconds
+    answer: Answer | None = None
     while True:
         container.reload()
         state = container.attrs["State"]
         if state["Status"] != "running" or state["StartedAt"] != began or container.attrs["RestartCount"]:
-            return f"it ended with exit code {state['ExitCode']}{' (out of memory)' if state['OOMKilled'] else ''}"
-        why = _asked(container, request, probe)
-        if not why:
-            return ""
+            return _how_it_ended(container), answer
+        left = max(0.2, min(probe.timeout_seconds, deadline - time.monotonic()))
+        answer = more_telling(answer, _asked(container, replace(request, timeout_seconds=left)))
+        if not why_unhealthy(probe, answer):
+            return None
         if time.monotonic() > deadline:
-            return f"GET {probe.path}: {why} (waited {probe.start_period_seconds:g} s)"
+            return "", answer
         time.sleep(ASK_SECONDS)
 
 
-def _asked(container: Container, request: Request, probe: Probe) -> str:
+def _how_it_ended(container: Container) -> str:
+    found = ends_of(container.client, [container]).get(str(container.id), ()) if container.client else ()
+    return ended_text(found[0] if found else None)
+
+
+def _asked(container: Container, request: Request) -> Answer:
     import docker
 
     try:
         (answer,) = exchange(container, [request])
     except docker.errors.APIError as error:
         # Between two looks it ended, or is just being restarted.
-        return str(error.explanation or error)
+        return Answer(0, error=str(error.explanation or error))
     except DeployFailed as error:
-        return error.failure.what
-    return why_unhealthy(probe, answer)
+        return Answer(0, error=error.failure.what)
+    return answer
 
 
 def instance_command() -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit import draining
-from deploykit.causes import likely_cause
 from deploykit.engine import connection, containers, images, observing, volumes
 from deploykit.engine.labels import (
     APP,
@@ -22,7 +21,8 @@ from deploykit.engine.labels import (
     Names,
     Settings,
 )
-from deploykit.errors import DeployFailed, EnvironmentLacks, Failure
+from deploykit.errors import DeployFailed, EnvironmentLacks
+from deploykit.health import READ_LINES, failure
 from deploykit.plan import AppPlan, Probe
 
 if TYPE_CHECKING:
@@ -123,19 +123,11 @@ def start(client: DockerClient, names: Names, app: str, slot: int, release: str,
 
 def _require_healthy(container: Container, app: str, slot: int, release: str, probe: Probe, settings: Settings) -> None:
     request = containers.probe_request(probe, settings.protocol, observing.socket_path(app, release, slot))
-    why = containers.wait_healthy(container, request, probe)
-    if why:
-        # The cause may stand far above: a server that starts its worker again repeats itself below it.
-        lines = containers.last_lines(container, 500)
-        raise DeployFailed(
-            Failure(
-                f"{app}-{slot} of release {release} did not become healthy",
-                tried=(why,),
-                log_name=str(container.name),
-                log_lines=lines[-20:],
-                cause=likely_cause(lines),
-            )
-        )
+    unhealthy = containers.wait_healthy(container, request, probe)
+    if unhealthy is not None:
+        ended, answer = unhealthy
+        lines = containers.last_lines(container, READ_LINES)
+        raise DeployFailed(failure(f"{app}-{slot}", probe, ended, answer, str(container.name), lines))
 
 
 def remove_by_name(client: DockerClient, names: Names, name: str) -> None:

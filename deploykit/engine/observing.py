@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from deploykit.engine import images, maker, volumes
-from deploykit.engine.containers import exchange, probe_request, why_unhealthy
+from deploykit.engine.containers import exchange, probe_request
+from deploykit.engine.ends import ends_of
 from deploykit.engine.labels import APP, MAKER, PREFIX, RELEASE, ROLE, SETTINGS, SHAPE, SLOT, Names, Settings
+from deploykit.engine.moments import moment
+from deploykit.errors import DeployFailed, EnvironmentLacks
+from deploykit.health import End, told, why_unhealthy
 from deploykit.plan import Member, NginxSeen, Observed, Release
 
 if TYPE_CHECKING:
@@ -75,10 +79,11 @@ def observe(client: DockerClient, names: Names, told: Callable[[Container], str]
     All are asked side by side: the Engine takes a second to tell a container's memory.
     """
     seen = look(client, names)
+    ends = ends_of(client, seen.instances) if probes else {}
     with ThreadPoolExecutor(16) as pool:
         generation = pool.submit(told, seen.nginx) if seen.nginx and seen.nginx.status == "running" else None
         front = pool.submit(_nginx, client, seen.nginx, probes)
-        members = tuple(pool.map(lambda each: member(each, probes), seen.instances))
+        members = tuple(pool.map(lambda each: member(each, probes, ends.get(str(each.id), ())), seen.instances))
         nginx = replace(front.result(), live=generation.result() if generation else "")
         files = _released(seen.nginx)
     complete, half = images.listed(client, names)
@@ -140,58 +145,48 @@ def _released(nginx: Container | None) -> set[tuple[str, str]]:
     return {(app, release) for app, release in found}
 
 
-def member(container: Container, probes: bool) -> Member:
-    """One instance as it is."""
+def member(container: Container, probes: bool, ends: Sequence[End]) -> Member:
+    """One instance as it is; `ends` are the times that it ended by itself."""
     labels = container.labels
     state = container.attrs["State"]
     running = state["Status"] == "running"
+    asked = probes and running
+    why = why_unwell(container) if asked else ""
+    seen, since = told(ends, time.time(), why) if probes else ("", None)
     return Member(
         app=labels[APP],
         slot=int(labels[SLOT]),
         release=labels[RELEASE],
         state=STATES.get(state["Status"], "failed"),
-        healthy=is_healthy(container) if probes and running else None,
-        since=_moment(state["StartedAt"]) if running else None,
+        healthy=not why if asked else None,
+        since=moment(state["StartedAt"]) if running else None,
         restarts=int(container.attrs.get("RestartCount") or 0),
-        memory_bytes=_memory(container) if probes and running else None,
+        memory_bytes=_memory(container) if asked else None,
+        seen=seen,
+        unwell_since=since,
+        address=f"unix:run/{labels[APP]}/{labels[SLOT]}.sock",
     )
 
 
-def is_healthy(container: Container) -> bool:
-    """Whether an instance answers the probe that it was started with."""
+def why_unwell(container: Container) -> str:
+    """What an instance does instead of answering the probe that it was started with; empty where it answers."""
     import docker
-
-    from deploykit.errors import DeployFailed, EnvironmentLacks
 
     try:
         settings = Settings.from_label(container.labels.get(SETTINGS, ""))
     except EnvironmentLacks:
-        return False
+        return "has lost its settings"
     socket = socket_path(container.labels[APP], container.labels[RELEASE], int(container.labels[SLOT]))
     try:
         (answer,) = exchange(container, [probe_request(settings.probe, settings.protocol, socket)])
     except (DeployFailed, docker.errors.APIError):
-        return False
-    return not why_unhealthy(settings.probe, answer)
+        return "can't be asked"
+    return why_unhealthy(settings.probe, answer)
 
 
 def socket_path(app: str, release: str, slot: int) -> str:
     """Where an instance listens, as it and nginx see it."""
     return f"{PREFIX}/run/{app}/{release}-{slot}.sock"
-
-
-def _moment(text: str) -> float | None:
-    """Seconds since the epoch of the Engine's nanosecond times."""
-    head, _, _ = text.partition(".")
-    try:
-        return datetime.fromisoformat(head.removesuffix("Z") + "+00:00").timestamp() + _fraction(text)
-    except ValueError:
-        return None
-
-
-def _fraction(text: str) -> float:
-    digits = text.partition(".")[2].removesuffix("Z")
-    return float(f"0.{digits}") if digits.isdigit() else 0.0
 
 
 def _memory(container: Container) -> int | None:
@@ -242,7 +237,7 @@ def _nginx(client: DockerClient, container: Container | None, probes: bool) -> N
         state="running" if running else "stopped",
         on_disk=generation_on_disk(client, container),
         shape=container.labels.get(SHAPE, ""),
-        since=_moment(state["StartedAt"]) if running else None,
+        since=moment(state["StartedAt"]) if running else None,
         restarts=int(container.attrs.get("RestartCount") or 0),
         memory_bytes=_memory(container) if probes and running else None,
     )

@@ -20,6 +20,12 @@ FAIR_PACKAGE = "libnginx-mod-http-upstream-fair"
 
 MARKS = {"prefix": "", "exact": "= ", "regex": "~ ", "regex_any_case": "~* "}
 
+MOST_CONNECT_SECONDS = 2
+"""How long nginx tries to reach a member; one that is there takes a connection at once."""
+
+RETRY_AFTER_SECONDS = 5
+"""What clients are told to wait where no member answers: that long takes a member at most to be back."""
+
 CACHE_HEADERS = {
     "immutable": '"public, max-age=31536000, immutable"',
     "hashed": "$dk_hashed",
@@ -122,6 +128,7 @@ def _site(site: SitePlan, layout: Layout, apps: tuple[AppPlan, ...]) -> FilePlan
         "listen": layout.listen,
         "server_names": list(site.server_names),
         "routes": [_route(route, protocols) for route in site.routes],
+        "retry_after": RETRY_AFTER_SECONDS,
         "has_root": any(route.path == "/" and route.match == "prefix" for route in site.routes),
     }
     return FilePlan(f"nginx/sites/{site.name}.conf", "nginx/site.conf.j2", values, f"site {site.name}", site.spec_path)
@@ -162,7 +169,7 @@ def _route(route: Route, protocols: Mapping[str, str]) -> dict[str, object]:
             "previous_path": f"/previous/{path}",
             "only_hashed": cache == "hashed",
         }
-    read_seconds = math.ceil(route.timeout_seconds) + 5
+    read_seconds = math.ceil(route.timeout_seconds)
     uwsgi = protocols[route.app] == "uwsgi"
     return {
         **common,
@@ -172,7 +179,9 @@ def _route(route: Route, protocols: Mapping[str, str]) -> dict[str, object]:
         "directive": "uwsgi" if uwsgi else "proxy",
         "target": route.app if uwsgi else f"http://{route.app}",
         "read_seconds": read_seconds,
-        # More than two connects (2s each), less than one read.
-        "retry_seconds": min(5, read_seconds - 1),
+        "connect_seconds": min(MOST_CONNECT_SECONDS, read_seconds),
+        # More than one wait for an answer, so that a member that hangs fails nobody's GET; less than two of them, so
+        # that no request is tried a third time after two that hang.
+        "retry_milliseconds": round(1000 * (read_seconds + min(5.0, read_seconds / 2))),
         "body_bytes": route.body_bytes,
     }

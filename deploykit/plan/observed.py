@@ -23,6 +23,12 @@ class Member:
     """Seconds since the epoch."""
     restarts: int = 0
     memory_bytes: int | None = None
+    seen: str = ""
+    """What is wrong with it, to be read after its name; empty where nothing is, or where it was not asked."""
+    unwell_since: float | None = None
+    """Seconds since the epoch, where it is known when that began."""
+    address: str = ""
+    """What nginx calls it, such as `unix:run/web/1.sock`; the same for all releases but over TCP."""
 
 
 @dataclass(frozen=True)

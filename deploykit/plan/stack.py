@@ -149,6 +149,8 @@ class AppPlan:
     static_folders: tuple[str, ...]
     """Folders in the source that nginx serves; may be filled by the release commands."""
     probe: Probe
+    monitor_seconds: float
+    """How long after a switch its instances have to stay as they are."""
     spec_path: SpecPath
     vacant: tuple[Slot, ...] = ()
     """Slots without an instance that keep their places in the upstream, so that clients of the others stay."""

@@ -44,6 +44,10 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
+MONITOR_SECONDS = 2.0
+"""About as long as the checks take, so that nobody waits for it; a release that dies later needs more."""
+
+
 class AppServer(Model):
     """What runs the app. Short form: just its type."""
 
@@ -108,7 +112,14 @@ class Healthcheck(Model):
     contains: Text | None = Field(None, description="Text that the answer has to contain.")
     timeout: Duration = Field(3.0, description="How long one answer may take.")
     retries: WholeNumber = Field(3, ge=1, le=100, description="How often it is asked before it counts as unhealthy.")
-    start_period: Duration = Field(30.0, description="How long a new instance may take to become healthy.")
+    start_period: Duration = Field(
+        30.0, description="How long a new instance may take to become healthy; `up` waits no longer for each."
+    )
+    monitor: Duration = Field(
+        MONITOR_SECONDS,
+        description="How long after a switch it has to stay healthy, the time of the checks included; else the release "
+        "before it serves again.",
+    )
 
 
 class Secret(Model):
@@ -168,7 +179,13 @@ class App(Model):
         {},
         description="Folders of the source whose data outlives releases: name and path. `down` keeps them.",
     )
-    timeout: Duration = Field(30.0, ge=1, le=86400, description="How long one request may take, in every layer.")
+    timeout: Duration = Field(
+        30.0,
+        ge=1,
+        le=86400,
+        description="How long one request may take, in every layer. What gets no answer in that time is asked of "
+        "another instance once more, but never a POST.",
+    )
     stop_grace_period: Duration | None = Field(
         None,
         ge=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
+from deploykit.health import End
 from deploykit.supervision.home import Home
 from deploykit.supervision.programs import LOG_BACKUPS
 
@@ -224,13 +226,12 @@ def follow(logs: Logs, count: int) -> Iterator[tuple[str, str]]:
             follower.close()
 
 
-def restarts(home: Home) -> dict[str, int]:
-    """Program to how often it ended by itself since it was last started by deploykit."""
-    counted: dict[str, int] = {}
+def ends(home: Home) -> dict[str, tuple[End, ...]]:
+    """Program to each time that it ended by itself since it was last started by deploykit, oldest first."""
+    found: dict[str, list[End]] = {}
     since: dict[str, float] = {}
     with contextlib.suppress(OSError):
         since = {path.stem: path.stat().st_mtime for path in home.programs.iterdir() if path.suffix == ".conf"}
-    pattern = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) \w+ exited: (\S+) \(")
     log = home.log("supervisord")
     for path in (log.with_name(log.name + ".1"), log):
         try:
@@ -238,9 +239,23 @@ def restarts(home: Home) -> dict[str, int]:
         except OSError:
             continue
         for line in text.splitlines():
-            found = pattern.match(line)
-            if found and found[3] in since:
-                at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").timestamp() + int(found[2]) / 1000
-                if at >= since[found[3]]:
-                    counted[found[3]] = counted.get(found[3], 0) + 1
-    return counted
+            match = ENDED.match(line)
+            if match and match[3] in since:
+                at = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").timestamp() + int(match[2]) / 1000
+                if at >= since[match[3]]:
+                    found.setdefault(match[3], []).append(End(at, _exit_code(match[4])))
+    return {name: tuple(its) for name, its in found.items()}
+
+
+ENDED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) \w+ exited: (\S+) \((.*)\)$")
+"""A line of supervisord's own log (supervisor/process.py)."""
+
+
+def _exit_code(how: str) -> int | None:
+    """What supervisord says of an end, as a shell would count it."""
+    if found := re.match(r"exit status (\d+)", how):
+        return int(found[1])
+    if found := re.match(r"terminated by (SIG\w+)", how):
+        with contextlib.suppress(KeyError):
+            return 128 + signal.Signals[found[1]]
+    return None

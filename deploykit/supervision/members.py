@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deploykit import disk, draining, machine, wire
-from deploykit.causes import likely_cause
-from deploykit.errors import DeployFailed, EnvironmentLacks, Failure
+from deploykit.errors import DeployFailed, EnvironmentLacks
+from deploykit.health import READ_LINES, ended_text, failure, more_telling, why_unhealthy
 from deploykit.plan import AppPlan, Probe, Slot
 from deploykit.supervision import journal, records
 from deploykit.supervision.environments import environment_python
@@ -21,8 +21,11 @@ from deploykit.supervision.supervisord import Running, Supervisord, process_fami
 UP = "../../../.."
 """From a release's code to the home of the stack."""
 
-FAILED_SECONDS = 3.0
+FAILED_SECONDS = 1.0
 """The patience with an instance that never became healthy: nothing waits for its answers."""
+
+SETTLED_SECONDS = 10
+"""An instance that lives shorter is not started again at once each time, which would keep a CPU busy; as an Engine."""
 
 UNKNOWN_GRACE_SECONDS = 60.0
 """The patience where nobody says how long an instance may take to stop."""
@@ -122,6 +125,7 @@ class Members:
             log=f"logs/{member_name(app.name, slot.number)}.log",
             stop_signal=app.stop_signal,
             stop_seconds=max(1, math.ceil(app.stop_grace_seconds)) + draining.END_SECONDS,
+            settled_seconds=SETTLED_SECONDS,
             environment={"DEPLOYKIT_SOCKET": address, "DEPLOYKIT_SECRETS": "../secrets"},
         )
 
@@ -157,69 +161,40 @@ class Members:
     ) -> None:
         member = program.rpartition("-")[0]
         deadline = time.monotonic() + probe.start_period_seconds
+        answer: wire.Answer | None = None
         while True:
             left = max(0.2, min(probe.timeout_seconds, deadline - time.monotonic()))
-            answer = wire.send(probe_request(probe, address, protocol, left))
+            answer = more_telling(answer, wire.send(probe_request(probe, address, protocol, left)))
             known = self.supervisord.one(program)
             if known is None:
                 raise DeployFailed(f"{member} was removed while it was starting")
             # supervisord starts it again at once, so an end shows in its time more surely than in the state.
             if known.ended != ended_before or known.state in ENDED:
-                raise self._failed(member, _how_it_ended(known), probe, "", log_start)
-            if is_healthy(answer, probe) and known.state == "RUNNING":
+                raise self._failed(member, probe, self._how_it_ended(known), answer, log_start)
+            if not why_unhealthy(probe, answer):
                 return
             if time.monotonic() >= deadline:
-                seen = describe(answer, probe)
-                what = f"did not become healthy within {probe.start_period_seconds:g} s"
-                raise self._failed(member, what, probe, seen, log_start)
+                raise self._failed(member, probe, "", answer, log_start)
             time.sleep(0.1)
 
-    def _failed(self, member: str, what: str, probe: Probe, seen: str, log_start: int) -> DeployFailed:
+    def _failed(self, member: str, probe: Probe, ended: str, answer: wire.Answer, log_start: int) -> DeployFailed:
         log = self.home.log(member)
-        # The cause may stand far above: a server that starts its worker again repeats itself below it.
-        lines = journal.lines_since(log, log_start, 500)
-        return DeployFailed(
-            Failure(
-                f"{member} {what}",
-                tried=(f"GET {probe.path} (Host {probe.host}): {seen}",) if seen else (),
-                log_name=str(log),
-                log_lines=lines[-20:],
-                cause=likely_cause(lines),
-            )
-        )
+        lines = journal.lines_since(log, log_start, READ_LINES)
+        return DeployFailed(failure(member, probe, ended, answer, str(log), lines))
+
+    def _how_it_ended(self, known: Running) -> str:
+        if known.error and "too quickly" not in known.error:
+            return f"could not be started: {known.error}"
+        found = journal.ends(self.home).get(known.name, ())
+        return ended_text(found[0] if found else None)
 
 
 ENDED = ("BACKOFF", "EXITED", "FATAL", "STOPPED", "STOPPING")
 
 
-def _how_it_ended(known: Running) -> str:
-    if known.error and "too quickly" not in known.error:
-        return f"could not be started: {known.error}"
-    if known.exit_status > 0:
-        return f"ended at once with exit code {known.exit_status}"
-    return "ended at once"
-
-
 def probe_request(probe: Probe, address: str, protocol: str, timeout_seconds: float) -> wire.Request:
     """The request that asks an instance itself whether it is healthy."""
     return wire.Request(address, target=probe.path, host=probe.host, protocol=protocol, timeout_seconds=timeout_seconds)
-
-
-def is_healthy(answer: wire.Answer, probe: Probe) -> bool:
-    """Whether the answer is one that the probe takes for health."""
-    lowest, highest = probe.statuses
-    return lowest <= answer.status <= highest and probe.contains in answer.body
-
-
-def describe(answer: wire.Answer, probe: Probe) -> str:
-    """What was seen instead of health, in words."""
-    if not answer.status:
-        return answer.error
-    lowest, highest = probe.statuses
-    if not lowest <= answer.status <= highest:
-        wanted = str(lowest) if lowest == highest else f"{lowest} to {highest}"
-        return f"{answer.status}, not {wanted}"
-    return f"{answer.status}, but without `{probe.contains}`" if probe.contains not in answer.body else "healthy"
 
 
 def stop_seconds(home: Home, name: str) -> float:

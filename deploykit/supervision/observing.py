@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Literal
 
 from deploykit import disk, wire
+from deploykit.health import End, told, why_unhealthy
 from deploykit.plan import Member, NginxSeen, Observed, Release
 from deploykit.supervision import journal, records
 from deploykit.supervision.gateway import NAME, Gateway
-from deploykit.supervision.home import Home, program_parts
+from deploykit.supervision.home import Home, program_name, program_parts
 from deploykit.supervision.leftovers import leftovers
-from deploykit.supervision.members import Members, is_healthy, probe_request
+from deploykit.supervision.members import Members, probe_request
 from deploykit.supervision.processes import strays
 from deploykit.supervision.supervisord import Running, Supervisord, is_alive, process_family
 
@@ -33,10 +37,10 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
     """What is there now; each instance's health is asked where `probes` says so."""
     pid = supervisord.pid()
     known = supervisord.all() if pid is not None else {}
-    restarts = journal.restarts(home)
-    members = _members(home, supervisord, known, restarts)
+    ends = journal.ends(home)
+    members = _members(home, supervisord, known, ends)
     if probes:
-        members = _asked(home, Members(home, supervisord), members)
+        members = _asked(home, Members(home, supervisord), members, ends)
     complete: dict[str, tuple[Release, ...]] = {}
     incomplete: list[tuple[str, str]] = []
     live: dict[str, str] = {}
@@ -62,7 +66,7 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
         incomplete=tuple(incomplete),
         live=live,
         previous=previous,
-        nginx=_nginx(home, supervisord, gateway, restarts.get(NAME, 0)),
+        nginx=_nginx(home, supervisord, gateway, len(ends.get(NAME, ()))),
         orphans=lost,
         leftovers=tuple(path.relative_to(home.root).as_posix() for path in leftovers(home)),
         base_ready=pid is not None,
@@ -71,7 +75,7 @@ def observe(home: Home, supervisord: Supervisord, probes: bool) -> Observed:
 
 
 def _members(
-    home: Home, supervisord: Supervisord, known: Mapping[str, Running], restarts: Mapping[str, int]
+    home: Home, supervisord: Supervisord, known: Mapping[str, Running], ends: Mapping[str, Sequence[End]]
 ) -> tuple[Member, ...]:
     names = set(known)
     if home.programs.is_dir():
@@ -90,25 +94,41 @@ def _members(
                 release=parts[2],
                 state=STATES.get(program.state, "failed") if program is not None else "stopped",
                 since=program.started if program is not None and up else None,
-                restarts=restarts.get(name, 0),
+                restarts=len(ends.get(name, ())),
                 memory_bytes=memory_bytes(program.pid) if program is not None and up else None,
+                address=_address(home, *parts),
             )
         )
     return tuple(sorted(found, key=lambda member: (member.app, member.slot, member.release)))
 
 
-def _asked(home: Home, instances: Members, members: Sequence[Member]) -> tuple[Member, ...]:
-    from dataclasses import replace
+def _address(home: Home, app: str, slot: int, release: str) -> str:
+    record = records.read_release(home, app, release)
+    if record is not None and record.socket == "tcp":
+        return f"127.0.0.1:{record.ports.get(str(slot), 0)}"
+    return f"unix:{home.slot(app, slot).relative_to(home.root)}"
 
-    asked = []
-    for member in members:
+
+def _asked(
+    home: Home, instances: Members, members: Sequence[Member], ends: Mapping[str, Sequence[End]]
+) -> tuple[Member, ...]:
+    """The same with how each does; all are asked side by side, so that many that hang cost the time of one."""
+
+    def ask(member: Member) -> Member:
         record = records.read_release(home, member.app, member.release)
-        if member.state in ("running", "starting") and record is not None:
+        up = member.state in ("running", "starting") and record is not None
+        why = ""
+        if up and record is not None:
             address = instances.address(record, member.slot)
             answer = wire.send(probe_request(record.probe, address, record.protocol, record.probe.timeout_seconds))
-            member = replace(member, healthy=is_healthy(answer, record.probe))
-        asked.append(member)
-    return tuple(asked)
+            why = why_unhealthy(record.probe, answer)
+        seen, since = told(ends.get(program_name(member.app, member.slot, member.release), ()), time.time(), why)
+        # It counts as started only after a while; one that answers already serves.
+        state: State = "running" if up and not why else member.state
+        return replace(member, state=state, healthy=not why if up else None, seen=seen, unwell_since=since)
+
+    with ThreadPoolExecutor(16) as pool:
+        return tuple(pool.map(ask, members))
 
 
 def _nginx(home: Home, supervisord: Supervisord, program: Running | None, restarts: int) -> NginxSeen:

@@ -27,6 +27,8 @@ class Program:
     stop_seconds: int
     """How long after the signal it is killed."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    settled_seconds: int = 1
+    """What ends before it has run that long is started again after a pause, a second longer each time."""
 
 
 def program_text(program: Program) -> str:
@@ -43,7 +45,7 @@ def program_text(program: Program) -> str:
         "; Started by deploykit, one by one, once what it needs is there.",
         "autostart = false",
         "autorestart = true",
-        "startsecs = 1",
+        f"startsecs = {program.settled_seconds}",
         f"startretries = {START_RETRIES}",
         f"stopsignal = {program.stop_signal}",
         f"stopwaitsecs = {program.stop_seconds}",

@@ -17,7 +17,7 @@ from deploykit.errors import DeployFailed, EnvironmentLacks, LockHeld, Problem, 
 from deploykit.secrets import Redactor
 
 WORDS = "init check config plan render lock build up status logs test ci"
-WORDS += " run restart releases rollback down schema wheels images"
+WORDS += " run restart releases rollback down eject schema wheels images"
 COMMANDS = tuple(WORDS.split())
 SLOW = ("docker", "testinfra", "rich", "jinja2", "yaml", "supervisor", "psutil", "requests", "pathspec")
 TYPERS_OWN = ("pydantic",)

@@ -338,6 +338,7 @@ class Stand:
             volumes={},
             static_folders=("static",),
             probe=Probe("/healthz", "shop.test", (200, 399), "hello", 2.0, 2, 5.0),
+            monitor_seconds=2.0,
             spec_path=("apps", "web"),
             vacant=(Slot(3, 1, "unix:run/web/3.sock"),) if self.has_vacant else (),
             hash_key=self.hash_key,
