@@ -51,9 +51,15 @@ def read(folder: Path) -> Tree:
 
 
 def _walk(folder: Path, relative: str) -> Iterator[str]:
-    """Every file and link below the folder, relative; a link to a folder is a link."""
+    """Every file and link below the folder, relative; a link to a folder is a link.
+
+    What a render that failed was writing is none of them: the next one removes it.
+    """
+    halves = {path.name for path in disk.abandoned(folder / relative)}
     with os.scandir(folder / relative) as entries:
         for entry in entries:
+            if entry.name in halves:
+                continue
             path = f"{relative}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(folder, path + "/")
@@ -160,6 +166,8 @@ def write(tree: Tree, files: Sequence[RenderedFile], facts: Facts) -> tuple[int,
         )
     new = {file.path for file in files}
     _save_manifest(tree.folder, new | tree.files, facts)
+    for parent in {(tree.folder / path).parent for path in (MANIFEST, *new)}:
+        disk.sweep(parent)
     written = 0
     for file in files:
         text, mode = _read_text(tree.folder / file.path)
