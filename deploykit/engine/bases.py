@@ -126,7 +126,7 @@ def obtain(client: DockerClient, names: tuple[str, ...], tell: Callable[[str], N
         image = registries.pull(client, wanted, tell)
     except FailureError as error:
         own = "deploykit images build makes it" if wanted.startswith("deploykit/") else BUILD_HINT
-        hint = error.failure.hint if registries.registry_of(wanted) else own
+        hint = f"{error.failure.hint}; {own}" if registries.registry_of(wanted) else own
         reason = f"{error.failure.cause} ({error.failure.what})"
         raise EnvironmentLacks(
             f"the image {wanted} is not there and can't be pulled", cause=reason, hint=hint

@@ -209,7 +209,7 @@ def test_an_instance_that_answers_500_is_told_with_what_it_answered(small: Small
     small.edit("deploykit.yaml", "start_period: 20s", "start_period: 3s")
     text = failure(small, 'body = "fine"\n', 'raise RuntimeError("not well")\n')
     assert "web-1 did not become healthy within 3 s" in text
-    assert "GET /health (Host localhost): 500, not 200 to 399" in text
+    assert "GET /health (Host localhost): it answers 500, not 200 to 399" in text
     assert "RuntimeError: not well" in text
 
 
