@@ -45,7 +45,7 @@ images: .venv/for-test ## the base images of the docker target, from Debian's pa
 	@$(DEPLOYKIT) images build
 
 tools: ## what only the tests need: a second Engine's network, ssh, a registry
-	@.ci/need ip=iproute2 nsenter=util-linux docker=docker.io openssl=openssl
+	@.ci/need ip=iproute2 nsenter=util-linux docker=docker.io openssl=openssl gcc=gcc /usr/include/dlfcn.h=libc6-dev
 	@.ci/need ssh=openssh-client sshd=openssh-server docker-registry=docker-registry htpasswd=apache2-utils
 
 lint: .venv/for-test ## format, and say what the linters say
