@@ -84,7 +84,9 @@ def chosen(observed: Observed, wanted: str) -> Release:
 
 def _unfinished(observed: Observed, live: Release) -> bool:
     """Whether something that was killed left work behind its switch to that release."""
-    others = any(m.app == live.app and (m.release, m.state) != (live.id, "running") for m in observed.members)
+    # One that was started a moment ago still counts as starting, and serves.
+    there = ("running", "starting")
+    others = any(m.app == live.app and (m.release != live.id or m.state not in there) for m in observed.members)
     nginx = observed.nginx.state != "running" or observed.nginx.live != observed.nginx.on_disk
     return bool(others or nginx or observed.orphans or observed.incomplete or observed.leftovers)
 
