@@ -294,6 +294,8 @@ class Site:
         wanted |= {f"nginx/{each}" for each in generations}
         current = [each.rpartition(" -> ")[2] for each in files if each.startswith("nginx/current -> ")]
         wanted |= {f"nginx/current -> {each}" for each in current}
+        # Its hashed files are answered for one release longer.
+        wanted |= {f"releases/web/previous -> {each}" for each in releases} & files
         wrong += [f"left over: {each}" for each in sorted(files - wanted)]
         wrong += [f"missing: {each}" for each in sorted(wanted - files)]
         # The live one, the one before, and one that was staged and goes with the next that is run.

@@ -129,7 +129,8 @@ LATER = {
     "dies": Way(
         ("web-1 of release", "did not stay healthy", "restarted"),
         top="asked = []",
-        health="asked or threading.Timer(2, os.kill, (os.getppid(), 9)).start(); asked.append(1)",
+        # Not by SIGKILL: the first process of a container can't be killed from inside.
+        health="asked or threading.Timer(2, os.kill, (os.getppid(), 15)).start(); asked.append(1)",
     ),
     "answers 500": Way(
         ("web-1 of release", "did not stay healthy", "answers 500", "likely cause: "),

@@ -52,7 +52,7 @@ class Deployment:
         self._deploy()
         monitor = Monitor(self.changes, self.desired, self.runtime)
         report = measured(self.desired, self.runtime, self.redact, self.progress, allow)
-        trouble = monitor.look() if report.broken else monitor.rest()
+        trouble = monitor.judge() if report.broken else monitor.rest()
         if trouble is not None:
             self._refuse(trouble, report)
         if report.broken:

@@ -43,6 +43,14 @@ class Monitor:
             time.sleep(PAUSE_SECONDS)
         return self.look()
 
+    def judge(self) -> Failure | None:
+        """What is wrong with one of them, asked at once as often as makes it unhealthy."""
+        for _ in range(max((app.probe.retries for app in self.desired.plan.apps), default=0)):
+            if not self.fresh or self._is_unhealthy():
+                break
+            time.sleep(PAUSE_SECONDS)
+        return self.look()
+
     def look(self) -> Failure | None:
         """What is wrong with one of them now, or was: also that it ended and was started again."""
         if not self.fresh:
