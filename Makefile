@@ -32,7 +32,7 @@ down: .venv/for-up ## remove what `make up` brought up
 test: .venv/for-test images tools ## all tests, with the real tools
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-long: .venv/for-test images tools ## the load tests for longer than in `make test`
+long: .venv/for-test images tools ## what takes longer than `make test`: load, faults, kills at every effect
 	@DEPLOYKIT_LONG=1 $(BIN)/python -m pytest -m slow tests tests/long_reloads.py $(ARGS)
 
 bench: .venv/for-test images ## measure render, requests per second, and what releases under load lose

@@ -295,7 +295,7 @@ class Site:
         current = [each.rpartition(" -> ")[2] for each in files if each.startswith("nginx/current -> ")]
         wanted |= {f"nginx/current -> {each}" for each in current}
         # Its hashed files are answered for one release longer.
-        wanted |= {f"releases/web/previous -> {each}" for each in releases} & files
+        wanted |= {each for each in files if each.startswith("releases/web/previous -> ")}
         wrong += [f"left over: {each}" for each in sorted(files - wanted)]
         wrong += [f"missing: {each}" for each in sorted(wanted - files)]
         # The live one, the one before, and one that was staged and goes with the next that is run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,10 +63,15 @@ def test_the_tree_of_the_processes_runs_without_deploykit(stack: Example, tmp_pa
             assert again.headers.get("cache-control") == page.headers.get("cache-control"), path
         assert "Ada" in before["/"].text
         assert _without_instance(stack.browser.get("/whoami").text) == _without_instance(whoami)
-        ended = subprocess.run([left / "control", "status"], env=clean(), capture_output=True, text=True, timeout=60)
-        assert [line.split()[:2] for line in ended.stdout.splitlines()] == [
-            [name, "RUNNING"] for name in ("nginx", "web-1", "web-2")
-        ]
+        deadline, states = time.monotonic() + 120, []
+        # Each counts as starting until it has lived for a while.
+        while states != [[name, "RUNNING"] for name in ("nginx", "web-1", "web-2")]:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.5)
+            ended = subprocess.run(
+                [left / "control", "status"], env=clean(), capture_output=True, text=True, timeout=60
+            )
+            states = [line.split()[:2] for line in ended.stdout.splitlines()]
     finally:
         subprocess.run([left / "control", "shutdown"], env=clean(), capture_output=True, timeout=60, check=False)
     assert eventually(lambda: not answers(stack), 240)

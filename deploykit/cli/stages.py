@@ -120,5 +120,6 @@ class FirstSignal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
-        if self._heard is not None and not self._raised:
+        # One that came while the interpreter was in a place that can't be interrupted, such as a destructor, was lost.
+        if self._heard is not None and (not self._raised or kind is None):
             self._before[self._heard](self._heard, None)
