@@ -56,8 +56,8 @@ def reconcile(desired: Desired, observed: Observed) -> Changes:
         deploy.append(PrepareBase("nothing of this stack is here yet" if not observed.apps_known else "not all there"))
     elif any(app.name not in observed.apps_known for app in desired.plan.apps):
         deploy.append(PrepareBase("a new app needs its own folders"))
-    for name, release in observed.incomplete:
-        if name not in desired.releases or desired.releases[name].id != release:
+    for name, release in _half(desired, observed):
+        if observed.live.get(name) != release:
             deploy.append(DiscardRelease("an interrupted run left it half built", name, release))
     if observed.nginx.on_disk != desired.generation:
         deploy.append(StageNginx(_nginx_cause(observed), desired.generation))
@@ -65,6 +65,15 @@ def reconcile(desired: Desired, observed: Observed) -> Changes:
         deploy.extend(_deploy_app(app, desired.releases[app.name], observed))
     deploy.extend(_nginx(desired, observed))
     return Changes(tuple(deploy), tuple(_retire(desired, observed)))
+
+
+def _half(desired: Desired, observed: Observed) -> list[tuple[str, str]]:
+    """(app, release) of what is not whole and not wanted."""
+    return [
+        (name, release)
+        for name, release in observed.incomplete
+        if name not in desired.releases or desired.releases[name].id != release
+    ]
 
 
 def _nginx_cause(observed: Observed) -> str:
@@ -136,6 +145,10 @@ def _retire(desired: Desired, observed: Observed) -> Iterator[Step]:
             yield StopMember("a newer release serves", member.app, member.slot, member.release)
         elif member.slot not in slots[member.app]:
             yield StopMember("the spec has fewer instances", member.app, member.slot, member.release)
+    for app, id in _half(desired, observed):
+        if observed.live.get(app) == id:
+            # Until now it served: somebody removed a part of it that only a start needs.
+            yield DiscardRelease("a part of it was removed", app, id)
     for app, releases in observed.complete.items():
         wanted = desired.releases.get(app)
         if wanted is None:

@@ -11,6 +11,7 @@ from deploykit.plan import (
     AppPlan,
     BuildRelease,
     Desired,
+    DiscardRelease,
     Facts,
     Layout,
     Member,
@@ -24,6 +25,7 @@ from deploykit.plan import (
     Slot,
     StartMember,
     Step,
+    StopMember,
     SwitchRelease,
 )
 from deploykit.reconcile import reconcile, undo
@@ -290,3 +292,10 @@ def test_going_back_leaves_nothing_of_a_release_that_never_served_but_an_apps_fi
 def test_going_back_never_stops_a_member_that_served_before() -> None:
     wanted = desired(app(slots=1))
     assert undo([StartMember("", "web", 1, "new")], running(wanted)) == ()
+
+
+def test_what_serves_goes_on_serving_until_the_next_one_does_also_where_a_part_of_it_is_gone() -> None:
+    wanted = desired(app())
+    changes = reconcile(wanted, replace(running(wanted, release="old"), complete={}, incomplete=(("web", "old"),)))
+    assert not [step for step in changes.deploy if isinstance(step, DiscardRelease)]
+    assert [type(step) for step in changes.retire] == [StopMember, StopMember, DiscardRelease]
