@@ -25,10 +25,14 @@ from typing import BinaryIO, Literal
 ENGINE = "/var/run/docker.sock"
 MUTATING = ("POST", "PUT", "DELETE")
 
-How = Literal["kill before", "kill amid", "kill after", "drop", "error", "delay"]
-"""What happens at one request. Killed: before the Engine has heard of it, when a first part of its answer was passed
-on, when it has answered and nothing of that was passed on. `drop`: it has answered, and the connection is closed.
-`error`: it has not heard of it, and the answer is 500. `delay`: it hears of it later."""
+How = Literal["kill before", "kill amid", "kill after", "drop", "cut", "error", "delay"]
+"""What happens at one request.
+
+Its client is killed before the Engine has heard of it, when a first part of its answer was passed on, or when it has
+answered and nothing of that was passed on. `drop`: it has answered, and the connection is closed. `cut`: it is closed
+when a first part of the answer was passed on. `error`: it has not heard of it, and the answer is 500. `delay`: it hears
+of it later.
+"""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class EngineProxy:
         while told.startswith(b"HTTP/1.1 100 "):
             told = _head(answers)
         if _is_raw(told):
-            if fault == "drop":
+            if fault in ("drop", "cut"):
                 return False
             if fault is not None and fault != "delay":
                 self.kill()
@@ -176,7 +180,7 @@ class EngineProxy:
             _both_ways(client, asks, engine, answers)
             return False
         self._answer(client, told, answers, asked, fault)
-        return fault != "drop" and not _says(told, b"connection: close")
+        return fault not in ("drop", "cut") and not _says(told, b"connection: close")
 
     def _answer(self, client: socket.socket, told: bytes, answers: BinaryIO, asked: Asked, fault: How | None) -> None:
         """What the Engine says to it is passed on as it comes."""
@@ -191,7 +195,7 @@ class EngineProxy:
         client.sendall(told)
         for part in parts:
             client.sendall(part)
-            if fault == "kill amid":
+            if fault in ("kill amid", "cut"):
                 break
         if fault == "kill amid":
             self.kill()

@@ -16,6 +16,9 @@ import pytest
 import requests
 from engine_proxy import EngineProxy, Fault, How
 
+from deploykit.engine import connection
+from deploykit.errors import EnvironmentLacks
+
 pytestmark = pytest.mark.docker
 
 IMAGE = "deploykit/python:3.11"
@@ -91,3 +94,15 @@ def test_its_client_is_killed_before_the_engine_hears_of_it_or_after(name: str, 
         out, _ = running.communicate(timeout=120)
     assert (running.returncode, out) == (-signal.SIGKILL, b"")
     assert exists(name) == made
+
+
+def test_an_answer_that_ends_in_the_middle_is_told_as_an_engine_that_is_gone() -> None:
+    dockerfile = io.BytesIO(f"FROM {IMAGE}\nRUN sleep 2\n".encode())
+    with (
+        client(Fault("cut", 1)) as (_, engine),
+        pytest.raises(EnvironmentLacks) as caught,
+        connection.explained("a test"),
+    ):
+        for _line in engine.api.build(fileobj=dockerfile, rm=True, forcerm=True, decode=True, nocache=True):
+            pass
+    assert "no Engine answers at" in str(caught.value)

@@ -179,14 +179,20 @@ def explained(what: str) -> Iterator[None]:
         EnvironmentLacks: the Engine, a permission, a port, space or an image is missing.
         DeployFailed: the Engine refused `what` for another reason.
     """
+    import http.client
+
     import docker
     import requests
+    import urllib3
 
     try:
         yield
     except docker.errors.DockerException as error:
         raise _told(what, error) from error
     except requests.exceptions.RequestException as error:
+        raise _unreachable(what, error) from error
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, ConnectionError) as error:
+        # An answer that ends in its middle: the docker library reads streams past its own errors.
         raise _unreachable(what, error) from error
 
 

@@ -28,6 +28,7 @@ LOG_BYTES, LOG_FILES = "10m", "3"
 MOST_ARGUMENT_BYTES = 60_000
 """Of one argument; Linux takes 131,071 (MAX_ARG_STRLEN)."""
 ASK_SECONDS = 0.1
+EXIT_SECONDS = 30
 REMOVED_SECONDS = 30
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108
 
@@ -146,11 +147,28 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield left.decode(errors="replace")
 
 
+def ran(container: Container, words: Sequence[str]) -> tuple[int, bytes, bytes]:
+    """How a command inside a running container ended, what it wrote, and what it complained of.
+
+    Raises:
+        DeployFailed: the Engine does not tell how it ended.
+    """
+    api = container.client.api  # type: ignore[union-attr]
+    made = api.exec_create(container.id, list(words))["Id"]
+    output, complaints = api.exec_start(made, demux=True)
+    deadline = time.monotonic() + EXIT_SECONDS
+    # On a busy machine the output ends before the Engine has heard how the command did.
+    while (code := api.exec_inspect(made)["ExitCode"]) is None:
+        if time.monotonic() > deadline:
+            raise DeployFailed(f"the Engine does not tell how `{words[0]}` ended in {container.name}")
+        time.sleep(ASK_SECONDS / 5)
+    return int(code), output or b"", complaints or b""
+
+
 def execute(container: Container, words: Sequence[str]) -> CommandResult:
     """How a command inside a running container ended."""
-    result = container.exec_run(list(words))
-    output: Any = result.output
-    return CommandResult(result.exit_code or 0, (output or b"").decode(errors="replace"))
+    code, output, complaints = ran(container, words)
+    return CommandResult(code, (output + complaints).decode(errors="replace"))
 
 
 def exchange(container: Container, requests: Sequence[Request]) -> tuple[Answer, ...]:
@@ -162,10 +180,9 @@ def exchange(container: Container, requests: Sequence[Request]) -> tuple[Answer,
     answers: list[Answer] = []
     for part in _parts(requests):
         words = ["python3", "-I", "-c", wire.source_text(), wire.to_json(part)]
-        result = container.exec_run(words, demux=True)
-        streams: Any = result.output
-        said, complained = ((each or b"").decode(errors="replace") for each in streams)
-        if result.exit_code != 0:
+        code, output, complaints = ran(container, words)
+        said, complained = (each.decode(errors="replace") for each in (output, complaints))
+        if code != 0:
             raise DeployFailed(f"no request could be made in {container.name}: {(complained or said).strip()[-400:]}")
         answers += wire.answers_from_json(said)
     return tuple(answers)

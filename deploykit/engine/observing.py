@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from deploykit.engine import images, maker, volumes
-from deploykit.engine.containers import exchange, probe_request
+from deploykit.engine.containers import exchange, probe_request, ran
 from deploykit.engine.ends import ends_of
 from deploykit.engine.labels import APP, MAKER, PREFIX, RELEASE, ROLE, SETTINGS, SHAPE, SLOT, Names, Settings
 from deploykit.engine.moments import moment
@@ -138,10 +138,10 @@ def _released(nginx: Container | None) -> set[tuple[str, str]]:
         return set()
     words = ["find", f"{PREFIX}/releases", "-mindepth", "2", "-maxdepth", "2", "-type", "d", "-printf", "%P\\n"]
     try:
-        told: Any = nginx.exec_run(words)
+        code, output, _ = ran(nginx, words)
     except docker.errors.APIError:  # it ended just now
         return set()
-    found = [line.split("/") for line in told.output.decode().splitlines()] if told.exit_code == 0 else []
+    found = [line.split("/") for line in output.decode().splitlines()] if code == 0 else []
     return {(app, release) for app, release in found}
 
 

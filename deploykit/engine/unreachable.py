@@ -104,6 +104,13 @@ def _of(table: Sequence[tuple[str, str, str]], address: str, said: str, *, last:
     return None
 
 
+GONE = (
+    *("refused", "RemoteDisconnected", "Connection aborted"),
+    *("IncompleteRead", "InvalidChunkLength", "ConnectionReset", "BrokenPipe"),
+)
+"""What the ways to say that nobody answers, or does not any more, have in them."""
+
+
 def by_network(what: str, address: str, said: str) -> EnvironmentLacks | None:
     """Why no connection came about; None where something else is the matter."""
     if "PermissionError" in said or "Permission denied" in said:
@@ -130,6 +137,6 @@ def by_network(what: str, address: str, said: str) -> EnvironmentLacks | None:
             if address.startswith("unix:")
             else "its machine is down, a firewall drops it, or it is overloaded",
         )
-    if "refused" in said or "RemoteDisconnected" in said or "Connection aborted" in said:
+    if any(each in said for each in GONE):
         return EnvironmentLacks(f"no Engine answers at {address}", hint="start Docker, or set DOCKER_HOST")
     return None
